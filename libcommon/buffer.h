@@ -1,4 +1,5 @@
-/* A growable byte buffer with a declared maximum: an append that would pass it fails and leaves the buffer as it was. */
+/* A growable byte buffer with a declared maximum: an append that would pass it fails and leaves the buffer as it was.
+ */
 #pragma once
 
 #include <stdbool.h>

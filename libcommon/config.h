@@ -4,9 +4,8 @@
  *     static const struct config_row rows[] = {
  *         {"HANABI_RTMP_LISTEN", CONFIG_LISTEN, "0.0.0.0:1935", "where publishers connect",
  *          .offset = offsetof(struct ingest_config, rtmp)},
- *         {"HANABI_MAX_BITRATE_KBPS", CONFIG_INT, "12000", "a publisher above this is closed", .min = 100, .max = 100000,
- *          .offset = offsetof(struct ingest_config, max_bitrate_kbps)},
- *         CONFIG_END,
+ *         {"HANABI_MAX_BITRATE_KBPS", CONFIG_INT, "12000", "a publisher above this is closed", .min = 100, .max =
+ * 100000, .offset = offsetof(struct ingest_config, max_bitrate_kbps)}, CONFIG_END,
  *     };
  *
  * `--help` prints the table. A missing or malformed value, or an unknown variable that begins with HANABI_<SERVICE>_
@@ -34,12 +33,12 @@ struct config_listen {
 struct config_row {
     const char *name;
     enum config_type type;
-    const char *default_value; /* NULL: required. "" : optional, empty string (CONFIG_STRING, CONFIG_URL) */
-    const char *help;          /* one line, with the unit */
-    int64_t min, max;          /* CONFIG_INT */
+    const char *default_value;  /* NULL: required. "" : optional, empty string (CONFIG_STRING, CONFIG_URL) */
+    const char *help;           /* one line, with the unit */
+    int64_t min, max;           /* CONFIG_INT */
     const char *const *choices; /* CONFIG_CHOICE: values, CONFIG_URL: schemes; NULL-terminated */
-    bool secret;               /* never printed or logged */
-    size_t offset;             /* of the field in the service's config struct */
+    bool secret;                /* never printed or logged */
+    size_t offset;              /* of the field in the service's config struct */
 };
 #define CONFIG_END                                                                                                     \
     {                                                                                                                  \
@@ -48,7 +47,8 @@ struct config_row {
 
 /* Fills `out` from the environment. Strings stay owned by this module until config_clear().
  * 0, or -1 with a sentence in `error` that names the variable, what is wrong and what is expected. */
-int config_load(const struct config_row *rows, void *out, char *error, size_t error_size) __attribute__((warn_unused_result));
+int config_load(const struct config_row *rows, void *out, char *error, size_t error_size)
+    __attribute__((warn_unused_result));
 
 /* Frees the strings that config_load() put into `out` and sets them to NULL. */
 void config_clear(const struct config_row *rows, void *out);

@@ -1,13 +1,12 @@
 /* MariaDB off the loop: jobs run on worker threads, each with a connection of its own; results come back on the loop.
  *
- * A job is plain sequential code with the connection in hand, so that a transaction reads like one. Errors of the line (server
- * gone, deadline) make the connection new for the next job; a job is never repeated by this module: callers repeat what is
- * idempotent. Automatic reconnect is off, since it loses session state silently.
+ * A job is plain sequential code with the connection in hand, so that a transaction reads like one. Errors of the line
+ * (server gone, deadline) make the connection new for the next job; a job is never repeated by this module: callers
+ * repeat what is idempotent. Automatic reconnect is off, since it loses session state silently.
  *
  *     struct end_job { struct job_base…; char id[33]; int code; };
- *     static void run(struct db_connection *c, void *job) { job->code = db_exec(c, "UPDATE … WHERE id=?", DB_STR(id)); }
- *     static void done(int code, void *job) { … on the loop; frees job … }
- *     db_submit(db, run, done, job);
+ *     static void run(struct db_connection *c, void *job) { job->code = db_exec(c, "UPDATE … WHERE id=?", DB_STR(id));
+ * } static void done(int code, void *job) { … on the loop; frees job … } db_submit(db, run, done, job);
  *
  * URL: mysql://user:password@host:port/database, mysql://user@localhost/database?socket=/path. */
 #pragma once
@@ -45,8 +44,9 @@ int db_check_url(const char *url, char *error, size_t error_size);
 /* A service_ready_fn; `context` is the db. From memory: a worker without jobs pings every second. */
 bool db_ready(void *db, char *why, size_t why_size);
 
-/* `run` on a worker thread: owns `job` until it returns. `done` on the loop, exactly once, never before db_submit returns;
- * `code` is 0, or DB_DOWN when no connection was to be had and `run` was not called. Returns 0 or DB_FULL (`done` is not called). */
+/* `run` on a worker thread: owns `job` until it returns. `done` on the loop, exactly once, never before db_submit
+ * returns; `code` is 0, or DB_DOWN when no connection was to be had and `run` was not called. Returns 0 or DB_FULL
+ * (`done` is not called). */
 typedef void (*db_run_fn)(struct db_connection *connection, void *job);
 typedef void (*db_done_fn)(int code, void *job);
 int db_submit(struct db *db, db_run_fn run, db_done_fn done, void *job) __attribute__((warn_unused_result));
@@ -67,17 +67,19 @@ int db_exec(struct db_connection *connection, const char *sql, const struct db_p
 int64_t db_affected_rows(const struct db_connection *connection);
 int64_t db_insert_id(const struct db_connection *connection);
 
-/* The whole result in memory, at most `max_rows` (then DB_FAILED). Every value as a NUL-terminated string, NULL for SQL NULL. */
+/* The whole result in memory, at most `max_rows` (then DB_FAILED). Every value as a NUL-terminated string, NULL for SQL
+ * NULL. */
 struct db_result;
-int db_query(struct db_connection *connection, const char *sql, const struct db_param *params, size_t count, size_t max_rows,
-             struct db_result **result);
+int db_query(struct db_connection *connection, const char *sql, const struct db_param *params, size_t count,
+             size_t max_rows, struct db_result **result);
 size_t db_result_rows(const struct db_result *result);
 const char *db_result_value(const struct db_result *result, size_t row, size_t column);
 size_t db_result_len(const struct db_result *result, size_t row, size_t column);
 int64_t db_result_int(const struct db_result *result, size_t row, size_t column); /* 0 for NULL */
 void db_result_free(struct db_result *result);                                    /* NULL is fine */
 
-#define DB_PARAMS(...) ((const struct db_param[]){__VA_ARGS__}), (sizeof((const struct db_param[]){__VA_ARGS__}) / sizeof(struct db_param))
+#define DB_PARAMS(...)                                                                                                 \
+    ((const struct db_param[]){__VA_ARGS__}), (sizeof((const struct db_param[]){__VA_ARGS__}) / sizeof(struct db_param))
 
 int db_begin(struct db_connection *connection);
 int db_commit(struct db_connection *connection);

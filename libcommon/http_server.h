@@ -1,12 +1,12 @@
-/* HTTP/1.1 server with routing, on libmicrohttpd driven by the process's own libevent loop (external epoll): handlers run
- * on the loop thread. Not for WebSocket (that is chat's) and not a client.
+/* HTTP/1.1 server with routing, on libmicrohttpd driven by the process's own libevent loop (external epoll): handlers
+ * run on the loop thread. Not for WebSocket (that is chat's) and not a client.
  *
  *     server = http_server_create(loop, &listen, &options);
  *     http_server_route(server, "GET", "/api/v1/broadcasts/{id}", handle_broadcast_get, context);
  *
- * A handler answers at once or later, but exactly once per request: the request stays valid until one of the http_reply_*
- * functions was called, also when the client has gone meanwhile (the answer is then thrown away). Unknown path: 404,
- * known path with another method: 405, body over the limit: 413, each as {"error":{"code","message"}}. */
+ * A handler answers at once or later, but exactly once per request: the request stays valid until one of the
+ * http_reply_* functions was called, also when the client has gone meanwhile (the answer is then thrown away). Unknown
+ * path: 404, known path with another method: 405, body over the limit: 413, each as {"error":{"code","message"}}. */
 #pragma once
 
 #include "libcommon/config.h"
@@ -43,7 +43,8 @@ void http_server_quiesce(struct http_server *server);
 void http_server_destroy(struct http_server *server);
 
 /* Valid until the reply. NULL when absent. */
-const char *http_request_param(const struct http_request *request, const char *name); /* of the {name} segment, percent-decoded */
+const char *http_request_param(const struct http_request *request,
+                               const char *name); /* of the {name} segment, percent-decoded */
 const char *http_request_query(const struct http_request *request, const char *name);
 const char *http_request_header(const struct http_request *request, const char *name);
 const char *http_request_method(const struct http_request *request);

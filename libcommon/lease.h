@@ -1,10 +1,10 @@
-/* A lease with fencing in Redis: one holder at a time, and a token that rises with every grant, so that a write of a former
- * holder can be refused by whoever checks the token (the Lua scripts of proto/ do).
+/* A lease with fencing in Redis: one holder at a time, and a token that rises with every grant, so that a write of a
+ * former holder can be refused by whoever checks the token (the Lua scripts of proto/ do).
  *
- * In Redis a lease is a hash {holder, token} at the caller's key with a time to live. A holder is an instance name; its ping
- * channel (`alive_channel`) has a subscriber for as long as its process lives, so that the lease of a *killed* process can be
- * taken at once (no subscriber: the kernel closed its socket), and the time to live is only for a process that hangs.
- * Loop thread only. One object holds many leases' timers; a lease object is one key. */
+ * In Redis a lease is a hash {holder, token} at the caller's key with a time to live. A holder is an instance name; its
+ * ping channel (`alive_channel`) has a subscriber for as long as its process lives, so that the lease of a *killed*
+ * process can be taken at once (no subscriber: the kernel closed its socket), and the time to live is only for a
+ * process that hangs. Loop thread only. One object holds many leases' timers; a lease object is one key. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,7 +25,8 @@ struct lease_options {
     void *context;
 };
 
-/* `lease` is NULL when somebody else holds it or Redis did not answer (`code` < 0: a redis_link_error; 0: it is held). */
+/* `lease` is NULL when somebody else holds it or Redis did not answer (`code` < 0: a redis_link_error; 0: it is held).
+ */
 typedef void (*lease_acquired_fn)(struct lease *lease, int code, void *context);
 
 /* Tries once. `options` are copied. */

@@ -26,10 +26,10 @@ struct metric *metrics_gauge(struct metrics *metrics, const char *name, const ch
 struct metric *metrics_histogram(struct metrics *metrics, const char *name, const char *help, const char *labels,
                                  const double *bounds, size_t count);
 
-void metric_add(struct metric *metric, double amount); /* counters (amount ≥ 0) and gauges */
-void metric_set(struct metric *metric, double value);  /* gauges */
+void metric_add(struct metric *metric, double amount);    /* counters (amount ≥ 0) and gauges */
+void metric_set(struct metric *metric, double value);     /* gauges */
 void metric_observe(struct metric *metric, double value); /* histograms */
-double metric_value(const struct metric *metric);      /* counters and gauges */
+double metric_value(const struct metric *metric);         /* counters and gauges */
 
 /* The whole page, to be freed with free(). NULL when memory is out. */
 char *metrics_render(struct metrics *metrics);

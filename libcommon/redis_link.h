@@ -1,8 +1,9 @@
-/* One connection to Redis for commands, on the libevent loop: deadlines for connecting and for every command, reconnect with
- * jittered back-off, Sentinel. Not for SUBSCRIBE: see subscriber.h. Loop thread only.
+/* One connection to Redis for commands, on the libevent loop: deadlines for connecting and for every command, reconnect
+ * with jittered back-off, Sentinel. Not for SUBSCRIBE: see subscriber.h. Loop thread only.
  *
- * Every callback is called exactly once: with the reply, or with NULL and a negative code. It may be called before the command
- * function returns only when the link is down (REDIS_LINK_DOWN). There is no queue while down: callers keep what must not be lost.
+ * Every callback is called exactly once: with the reply, or with NULL and a negative code. It may be called before the
+ * command function returns only when the link is down (REDIS_LINK_DOWN). There is no queue while down: callers keep
+ * what must not be lost.
  *
  * URLs: redis://[:password@]host:port[/db], redis-sentinel://[:password@]host:port[,host:port…]/master-name[/db],
  * redis-unix://path. */
@@ -26,20 +27,21 @@ enum redis_link_error {
 const char *redis_link_strerror(int code);
 
 struct redis_link_options {
-    const char *name;           /* for logs, metrics and CLIENT SETNAME: "state", "media" */
-    int64_t connect_timeout_ms; /* 0: 1,000 */
-    int64_t command_timeout_ms; /* 0: 2,000. A passed deadline drops the connection (replies would be out of step) */
-    int64_t backoff_min_ms;     /* 0: 50 */
-    int64_t backoff_max_ms;     /* 0: 1,000 */
-    size_t max_pending_bytes;   /* of arguments sent and not yet answered. 0: 32 MiB */
-    struct metrics *metrics;    /* may be NULL */
-    void (*on_up)(void *context);   /* connected (again): re-read what may have changed */
+    const char *name;             /* for logs, metrics and CLIENT SETNAME: "state", "media" */
+    int64_t connect_timeout_ms;   /* 0: 1,000 */
+    int64_t command_timeout_ms;   /* 0: 2,000. A passed deadline drops the connection (replies would be out of step) */
+    int64_t backoff_min_ms;       /* 0: 50 */
+    int64_t backoff_max_ms;       /* 0: 1,000 */
+    size_t max_pending_bytes;     /* of arguments sent and not yet answered. 0: 32 MiB */
+    struct metrics *metrics;      /* may be NULL */
+    void (*on_up)(void *context); /* connected (again): re-read what may have changed */
     void (*on_down)(void *context); /* once per loss */
     void *context;
 };
 
 /* Copies the url and the options; begins to connect at once. NULL: the url is broken (see redis_link_check_url). */
-struct redis_link *redis_link_create(struct event_base *loop, const char *url, const struct redis_link_options *options);
+struct redis_link *redis_link_create(struct event_base *loop, const char *url,
+                                     const struct redis_link_options *options);
 /* Pending callbacks are called with REDIS_LINK_LOST first. Not from inside one of its own callbacks. */
 void redis_link_destroy(struct redis_link *link);
 /* 0, or -1 with a sentence in `error`. */
@@ -54,20 +56,21 @@ size_t redis_link_pending_bytes(const struct redis_link *link);
 typedef void (*redis_link_fn)(int code, const struct redisReply *reply, void *context);
 
 /* Binary-safe: `count` arguments of `lens[i]` bytes (lens NULL: strings). `callback` may be NULL (fire and forget). */
-void redis_link_command(struct redis_link *link, redis_link_fn callback, void *context, int count, const char *const *args,
-                        const size_t *lens);
+void redis_link_command(struct redis_link *link, redis_link_fn callback, void *context, int count,
+                        const char *const *args, const size_t *lens);
 /* The same with a deadline of its own; for blocking commands (XREAD BLOCK), on a link that nothing else uses. */
-void redis_link_command_within(struct redis_link *link, int64_t timeout_ms, redis_link_fn callback, void *context, int count,
-                               const char *const *args, const size_t *lens);
+void redis_link_command_within(struct redis_link *link, int64_t timeout_ms, redis_link_fn callback, void *context,
+                               int count, const char *const *args, const size_t *lens);
 /* printf-like with %s, %lld, %b (pointer, size_t) as hiredis formats them. */
 void redis_link_commandf(struct redis_link *link, redis_link_fn callback, void *context, const char *format, ...);
 
-/* A Lua script: sent as EVALSHA, once more as EVAL where Redis does not know it. Names and texts of scripts live in proto/. */
+/* A Lua script: sent as EVALSHA, once more as EVAL where Redis does not know it. Names and texts of scripts live in
+ * proto/. */
 struct redis_script {
     const char *name;
     const char *lua;
     int keys; /* how many of the arguments are keys */
 };
 /* `args`: first the keys, then the arguments. */
-void redis_link_script(struct redis_link *link, const struct redis_script *script, redis_link_fn callback, void *context,
-                       int count, const char *const *args, const size_t *lens);
+void redis_link_script(struct redis_link *link, const struct redis_script *script, redis_link_fn callback,
+                       void *context, int count, const char *const *args, const size_t *lens);

@@ -45,7 +45,7 @@ bool service_is_draining(struct service *service);
 /* The drain is complete: leave the loop. */
 void service_drained(struct service *service);
 
-/* Names something that /readyz reports. `ready` answers from memory, at once; when false it writes one sentence to `why`.
- * /readyz: 200 {"ready":true} or 503 {"ready":false,"missing":{"redis":"connection refused"}}. */
+/* Names something that /readyz reports. `ready` answers from memory, at once; when false it writes one sentence to
+ * `why`. /readyz: 200 {"ready":true} or 503 {"ready":false,"missing":{"redis":"connection refused"}}. */
 typedef bool (*service_ready_fn)(void *context, char *why, size_t why_size);
 void service_add_dependency(struct service *service, const char *name, service_ready_fn ready, void *context);

@@ -1,9 +1,9 @@
 /* The self-healing subscriber (SYSTEM.md section 5): one per process, a connection of its own.
  *
- * connecting → live → suspect → backing off. Silent for quiet_ms, it publishes a message to its own ping channel, through a
- * second connection to the master that Sentinel names now; not *received* within pong_ms, the subscription is half-dead: drop,
- * reconnect, resubscribe to all, and tell the owner that messages may have been missed, so that state is re-read.
- * Loop thread only. */
+ * connecting → live → suspect → backing off. Silent for quiet_ms, it publishes a message to its own ping channel,
+ * through a second connection to the master that Sentinel names now; not *received* within pong_ms, the subscription is
+ * half-dead: drop, reconnect, resubscribe to all, and tell the owner that messages may have been missed, so that state
+ * is re-read. Loop thread only. */
 #pragma once
 
 #include <stdbool.h>
@@ -32,7 +32,8 @@ struct subscriber_options {
 };
 
 /* URLs as in redis_link.h. */
-struct subscriber *subscriber_create(struct event_base *loop, const char *url, const struct subscriber_options *options);
+struct subscriber *subscriber_create(struct event_base *loop, const char *url,
+                                     const struct subscriber_options *options);
 void subscriber_destroy(struct subscriber *subscriber);
 /* Any time; exact channel names. Adding while live subscribes at once. Twice is once. */
 void subscriber_add(struct subscriber *subscriber, const char *channel);

@@ -1,0 +1,78 @@
+/* Every Redis key and channel of Hanabi. Nothing else spells one; the Lua scripts in proto/lua take these names too
+ * (`$KEY_BROADCAST` in a script is replaced by the value of the macro here when the project is built).
+ *
+ * A macro that ends in a colon-terminated prefix is completed by an id: see KEY_MAX and key_of().
+ * Two instances of Redis, by configuration (they may be the same one): *state* holds what is small and must not be
+ * lost, *media* holds bytes that are worthless in a minute, so that video never slows chat. */
+#pragma once
+
+#include <stdio.h>
+
+/* ---- state Redis ---- */
+
+/* hash, one per broadcast that is not long over: the fields of proto/broadcast.h. Changed by the scripts only. */
+#define KEY_BROADCAST "hanabi:broadcast:"
+/* sorted set: ids of all KEY_BROADCAST hashes, by time of the last change of state (ms) */
+#define KEY_BROADCASTS "hanabi:broadcasts"
+/* set: ids whose state has changed and does not stand in MySQL yet; emptied by live-api */
+#define KEY_BROADCASTS_UNSAVED "hanabi:broadcasts:unsaved"
+/* string: SHA-256 of a stream key in hex -> broadcast id */
+#define KEY_STREAM_KEY "hanabi:stream_key:"
+/* sorted set: live broadcasts, by when they count as silent (ms on Redis' clock) */
+#define KEY_WATCH_SILENCE "hanabi:watch:silence"
+/* sorted set: suspended broadcasts, by when their grace ends (ms on Redis' clock) */
+#define KEY_WATCH_GRACE "hanabi:watch:grace"
+/* sorted set: broadcasts whose media a transcoder has to work on, by time of announcement (ms); left at the end marker
+ */
+#define KEY_STREAMS "hanabi:streams"
+/* sorted set: broadcasts with segments to upload, by time of the first one (ms); left when the playlist is closed */
+#define KEY_UPLOADS "hanabi:uploads"
+/* hash {holder, token, …}, see libcommon/lease.h */
+#define KEY_LEASE_TRANSCODER "hanabi:lease:transcoder:"
+#define KEY_LEASE_UPLOADER   "hanabi:lease:uploader:"
+/* counter that gives the fencing tokens of all leases */
+#define KEY_FENCE "hanabi:fence"
+/* string (JSON, private to the transcoder): where the next transcoder of this broadcast goes on */
+#define KEY_CHECKPOINT "hanabi:checkpoint:"
+/* stream of finished segments, field "e" = proto/segment_entry.h as JSON; consumer group SEGMENTS_GROUP */
+#define KEY_SEGMENTS "hanabi:segments:"
+/* string (JSON, private to the uploader): the live playlist's window and counters */
+#define KEY_PLAYLIST "hanabi:playlist:"
+
+#define SEGMENTS_GROUP "uploader"
+/* One consumer for all uploaders: the lease says who it is, so a successor finds the predecessor's pending entries. */
+#define SEGMENTS_CONSUMER "owner"
+
+/* ---- media Redis ---- */
+
+/* stream: the last ~15 s of a publisher's media; fields: see proto/media_ring.h */
+#define KEY_MEDIA_RING "hanabi:media:ring:"
+/* string with expiry: the bytes of one part of a segment (today a segment has one part), or a thumbnail (JPEG);
+ * completed by "<broadcast>:<whatever the transcoder makes unique>"; named in the segment's entry */
+#define KEY_MEDIA_PART "hanabi:media:part:"
+
+/* ---- channels (all on the state Redis) ---- */
+
+/* every change of a broadcast's state: {"type":"state","id","state","version","at_ms","reason"} */
+#define CHANNEL_BROADCAST "hanabi:broadcast"
+/* {"type":"stream.opened","id","session","ingest"}; {"type":"stream.replaced","id","session","ingest"}: the session
+ * that was replaced and the ingest that has it; {"type":"stream.closed","id","session"} */
+#define CHANNEL_STREAM "hanabi:stream"
+/* {"type":"segment.queued","id"} */
+#define CHANNEL_SEGMENT_QUEUED "hanabi:segment.queued"
+/* {"type":"segment.published","id","sequence","duration_ms","discontinuity"}: can be fetched, playlist included */
+#define CHANNEL_SEGMENT_PUBLISHED "hanabi:segment.published"
+/* {"type":"broadcast.live","id","title","owner":{"id","name"},"playback_url","at_ms"}: once per broadcast, at the first
+ * live */
+#define CHANNEL_ANNOUNCE "hanabi:announce"
+/* completed by the instance: the subscriber's own ping */
+#define CHANNEL_PING "hanabi:ping:"
+
+#define KEY_MAX 256
+
+/* "<prefix><id>" into `out`; returns `out`. Ids are at most 64 characters, see id_is_valid() in proto/broadcast.h. */
+static inline const char *key_of(char out[KEY_MAX], const char *prefix, const char *id)
+{
+    snprintf(out, KEY_MAX, "%s%s", prefix, id);
+    return out;
+}

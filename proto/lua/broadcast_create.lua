@@ -1,0 +1,30 @@
+-- Makes the hash of a broadcast, or restores one that Redis lost; an existing one is left as it is.
+-- ARGV: id, state (scheduled; suspended to restore one that was on air), title, owner_id, owner_name, key_hash, grace_ms,
+--       created_at_ms ("0": now), live_at_ms ("0": never was), reason ("created", "restored")
+-- Answer: {1 when made or 0 when it existed, state, version}
+-- include: state
+local id, state = ARGV[1], ARGV[2]
+local key = '$KEY_BROADCAST' .. id
+local now = now_ms()
+local existing = redis.call('HMGET', key, 'state', 'version')
+if existing[1] then
+    return {0, existing[1], existing[2]}
+end
+redis.call('HSET', key, 'state', state, 'version', integer(now), 'title', ARGV[3], 'owner_id', ARGV[4], 'owner_name', ARGV[5],
+    'key_hash', ARGV[6], 'grace_ms', ARGV[7], 'created_at_ms', ARGV[8] == '0' and integer(now) or ARGV[8], 'reason', ARGV[10])
+if ARGV[9] ~= '0' then
+    redis.call('HSET', key, 'live_at_ms', ARGV[9])
+end
+if state == 'suspended' then
+    redis.call('HSET', key, 'suspended_at_ms', integer(now))
+    redis.call('ZADD', '$KEY_WATCH_GRACE', integer(now + tonumber(ARGV[7])), id)
+else
+    -- A broadcast that never starts does not stay for ever; ingest and live-api restore it from MySQL if it does start.
+    redis.call('EXPIRE', key, 7 * DAY_S)
+end
+if ARGV[6] ~= '' and (state == 'scheduled' or state == 'suspended') then
+    redis.call('SET', '$KEY_STREAM_KEY' .. ARGV[6], id, 'EX', 7 * DAY_S)
+end
+redis.call('ZADD', '$KEY_BROADCASTS', integer(now), id)
+publish_state(id, state, now, now, ARGV[10])
+return {1, state, integer(now)}

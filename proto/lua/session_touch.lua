@@ -1,0 +1,24 @@
+-- Media of a session has arrived (called about twice a second, only while media arrives).
+-- ARGV: id, session
+-- Answer: "ok" | "replaced" (another session has the broadcast) | "ended" | "unknown" (Redis lost it: restore and open again)
+-- include: state
+local id = ARGV[1]
+local key = '$KEY_BROADCAST' .. id
+local b = redis.call('HMGET', key, 'state', 'session', 'grace_ms')
+if not b[1] then
+    return 'unknown'
+end
+if b[1] == 'ended' or b[1] == 'archived' then
+    return 'ended'
+end
+if b[2] ~= ARGV[2] then
+    return 'replaced'
+end
+local now = now_ms()
+redis.call('HSET', key, 'media_at_ms', integer(now), 'connected', '1')
+if b[1] == 'live' then
+    redis.call('ZADD', '$KEY_WATCH_SILENCE', integer(now + $BROADCAST_SILENCE_MS), id)
+elseif b[1] == 'suspended' then
+    redis.call('ZADD', '$KEY_WATCH_GRACE', integer(now + tonumber(b[3] or 60000)), id)
+end
+return 'ok'
