@@ -47,6 +47,9 @@ void redis_link_destroy(struct redis_link *link);
 /* 0, or -1 with a sentence in `error`. */
 int redis_link_check_url(const char *url, char *error, size_t error_size);
 bool redis_link_is_up(const struct redis_link *link);
+/* "host:port" of the server it is connected to (behind Sentinel: the master), empty while down; valid until the next
+ * loss. */
+const char *redis_link_address(const struct redis_link *link);
 /* A service_ready_fn; `context` is the link. */
 bool redis_link_ready(void *link, char *why, size_t why_size);
 /* Bytes of arguments sent and not yet answered. */

@@ -1,0 +1,340 @@
+/* Everything starts from a zero timer, so that even a connect that fails at once reports on the loop and not inside
+ * redis_connection_open. `depth` counts the handlers on the stack; freeing waits for it to come back to zero. */
+#include "libcommon/redis_connection.h"
+
+#include "libcommon/alloc.h"
+#include "libcommon/resolver.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <hiredis/hiredis.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define MAX_ADDRESSES          4
+#define MAX_READ_BYTES         (256 * 1024)
+#define COPY_BYTES             4096
+#define TCP_USER_TIMEOUT_MS    5000
+#define KEEPALIVE_IDLE_SECONDS 5
+
+struct redis_connection {
+    struct event_base *loop;
+    struct redis_connection_handlers handlers;
+    void *context;
+    struct redis_address address;
+    struct event *start;
+    struct resolver_request *resolving;
+    struct sockaddr_storage candidates[MAX_ADDRESSES];
+    socklen_t candidate_lens[MAX_ADDRESSES];
+    size_t candidate_count, candidate_next;
+    struct event *connecting; /* owns connecting_fd */
+    int connecting_fd;
+    struct bufferevent *stream;
+    redisReader *reader;
+    int depth;
+    bool closed; /* on_closed was called */
+    bool freed;
+};
+
+static void connect_next(struct redis_connection *connection, int previous_error);
+
+static void enter(struct redis_connection *connection)
+{
+    connection->depth++;
+}
+
+static void leave(struct redis_connection *connection)
+{
+    connection->depth--;
+    if (connection->depth > 0 || !connection->freed)
+        return;
+    redisReaderFree(connection->reader);
+    event_free(connection->start);
+    free(connection);
+}
+
+static void release_line(struct redis_connection *connection)
+{
+    resolver_cancel(connection->resolving);
+    connection->resolving = NULL;
+    if (connection->connecting) {
+        event_free(connection->connecting);
+        connection->connecting = NULL;
+        close(connection->connecting_fd);
+    }
+    if (connection->stream)
+        bufferevent_free(connection->stream);
+    connection->stream = NULL;
+}
+
+static void report_closed(struct redis_connection *connection, const char *why)
+{
+    if (connection->closed || connection->freed)
+        return;
+    connection->closed = true;
+    release_line(connection);
+    enter(connection);
+    connection->handlers.on_closed(why, connection->context);
+    leave(connection);
+}
+
+/* A line that dies without a word is found by those above (pings, deadlines); these make the kernel notice as well. */
+static void set_socket_options(int fd)
+{
+    const int on = 1, idle = KEEPALIVE_IDLE_SECONDS, interval = 1, count = 3;
+    const unsigned user_timeout = TCP_USER_TIMEOUT_MS;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout, sizeof(user_timeout));
+}
+
+/* --- an open line
+ * ----------------------------------------------------------------------------------------------------- */
+
+/* Hands out every whole reply. False: the connection ended meanwhile. */
+static bool deliver_replies(struct redis_connection *connection)
+{
+    for (;;) {
+        void *reply = NULL;
+
+        if (redisReaderGetReply(connection->reader, &reply) != REDIS_OK) {
+            report_closed(connection, "not the Redis protocol");
+            return false;
+        }
+        if (!reply)
+            return true;
+        connection->handlers.on_reply(reply, connection->context);
+        freeReplyObject(reply);
+        if (connection->freed || connection->closed)
+            return false;
+    }
+}
+
+static void on_readable(struct bufferevent *stream, void *context)
+{
+    struct redis_connection *connection = context;
+    struct evbuffer *input = bufferevent_get_input(stream);
+    size_t len;
+
+    enter(connection);
+    while ((len = evbuffer_get_contiguous_space(input)) > 0) {
+        int fed = redisReaderFeed(connection->reader, (const char *)evbuffer_pullup(input, (ev_ssize_t)len), len);
+
+        evbuffer_drain(input, len);
+        if (fed != REDIS_OK) {
+            report_closed(connection, "out of memory for a reply");
+            break;
+        }
+        if (!deliver_replies(connection))
+            break;
+    }
+    leave(connection);
+}
+
+static void on_stream_event(struct bufferevent *stream, short events, void *context)
+{
+    struct redis_connection *connection = context;
+
+    if (events & BEV_EVENT_EOF)
+        report_closed(connection, "closed by the server");
+    else
+        report_closed(connection, strerror(EVUTIL_SOCKET_ERROR()));
+}
+
+static void open_stream(struct redis_connection *connection, int fd)
+{
+    connection->stream = bufferevent_socket_new(connection->loop, fd, BEV_OPT_CLOSE_ON_FREE);
+    if (!connection->stream)
+        abort();
+    bufferevent_set_max_single_read(connection->stream, MAX_READ_BYTES);
+    bufferevent_set_max_single_write(connection->stream, MAX_READ_BYTES);
+    bufferevent_setcb(connection->stream, on_readable, NULL, on_stream_event, connection);
+    bufferevent_enable(connection->stream, EV_READ | EV_WRITE);
+    enter(connection);
+    if (connection->handlers.on_open)
+        connection->handlers.on_open(connection->context);
+    leave(connection);
+}
+
+/* --- connecting
+ * ------------------------------------------------------------------------------------------------------- */
+
+static void on_connect_result(evutil_socket_t fd, short events, void *context)
+{
+    struct redis_connection *connection = context;
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    event_free(connection->connecting);
+    connection->connecting = NULL;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+        error = errno;
+    if (error == 0) {
+        open_stream(connection, fd);
+        return;
+    }
+    close(fd);
+    connect_next(connection, error);
+}
+
+/* A name may have several addresses (localhost: ::1 and 127.0.0.1) of which only one is served. */
+static void connect_next(struct redis_connection *connection, int previous_error)
+{
+    int error = previous_error;
+
+    while (connection->candidate_next < connection->candidate_count) {
+        size_t i = connection->candidate_next++;
+        const struct sockaddr *address = (const struct sockaddr *)&connection->candidates[i];
+        int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+        if (fd < 0) {
+            error = errno;
+            continue;
+        }
+        if (address->sa_family != AF_UNIX)
+            set_socket_options(fd);
+        if (connect(fd, address, connection->candidate_lens[i]) == 0 || errno == EINPROGRESS) {
+            connection->connecting_fd = fd;
+            connection->connecting = event_new(connection->loop, fd, EV_WRITE, on_connect_result, connection);
+            if (!connection->connecting)
+                abort();
+            event_add(connection->connecting, NULL);
+            return;
+        }
+        error = errno;
+        close(fd);
+    }
+    report_closed(connection, error ? strerror(error) : "no address");
+}
+
+static void take_addresses(struct redis_connection *connection, const struct addrinfo *list)
+{
+    for (; list && connection->candidate_count < MAX_ADDRESSES; list = list->ai_next) {
+        size_t i = connection->candidate_count++;
+
+        memcpy(&connection->candidates[i], list->ai_addr, list->ai_addrlen);
+        connection->candidate_lens[i] = list->ai_addrlen;
+    }
+}
+
+static void on_resolved(int code, const struct addrinfo *addresses, void *context)
+{
+    struct redis_connection *connection = context;
+
+    connection->resolving = NULL;
+    if (code != 0) {
+        report_closed(connection, gai_strerror(code));
+        return;
+    }
+    take_addresses(connection, addresses);
+    connect_next(connection, 0);
+}
+
+static void on_start(evutil_socket_t fd, short events, void *context)
+{
+    struct redis_connection *connection = context;
+    const struct addrinfo numeric = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    struct addrinfo *list = NULL;
+    char service[8];
+
+    if (connection->address.port == 0) {
+        struct sockaddr_un *address = (struct sockaddr_un *)&connection->candidates[0];
+
+        address->sun_family = AF_UNIX;
+        memcpy(address->sun_path, connection->address.host, strnlen(connection->address.host, 107));
+        connection->candidate_lens[0] = sizeof(*address);
+        connection->candidate_count = 1;
+        connect_next(connection, 0);
+        return;
+    }
+    snprintf(service, sizeof(service), "%d", connection->address.port & 0xffff);
+    if (getaddrinfo(connection->address.host, service, &numeric, &list) == 0) {
+        take_addresses(connection, list);
+        freeaddrinfo(list);
+        connect_next(connection, 0);
+        return;
+    }
+    connection->resolving =
+        resolver_start(connection->loop, connection->address.host, connection->address.port, on_resolved, connection);
+    if (!connection->resolving)
+        report_closed(connection, "the name look-up could not be started");
+}
+
+struct redis_connection *redis_connection_open(struct event_base *loop, const struct redis_address *address,
+                                               const struct redis_connection_handlers *handlers, void *context)
+{
+    struct redis_connection *connection = alloc_zero(1, sizeof(*connection));
+    const struct timeval at_once = {0, 0};
+
+    connection->loop = loop;
+    connection->handlers = *handlers;
+    connection->context = context;
+    connection->address = *address;
+    connection->reader = redisReaderCreate();
+    connection->start = event_new(loop, -1, 0, on_start, connection);
+    if (!connection->reader || !connection->start)
+        abort();
+    event_add(connection->start, &at_once);
+    return connection;
+}
+
+void redis_connection_free(struct redis_connection *connection)
+{
+    if (!connection || connection->freed)
+        return;
+    connection->freed = true;
+    release_line(connection);
+    event_del(connection->start);
+    enter(connection);
+    leave(connection);
+}
+
+void redis_connection_set_handlers(struct redis_connection *connection,
+                                   const struct redis_connection_handlers *handlers, void *context)
+{
+    connection->handlers = *handlers;
+    connection->context = context;
+}
+
+/* --- sending
+ * ---------------------------------------------------------------------------------------------------------- */
+
+static void free_sent_command(const void *data, size_t len, void *extra)
+{
+    redisFreeCommand((char *)(uintptr_t)data);
+}
+
+void redis_connection_send_take(struct redis_connection *connection, char *command, size_t len_bytes)
+{
+    if (!connection->stream) {
+        redisFreeCommand(command);
+        return;
+    }
+    struct evbuffer *output = bufferevent_get_output(connection->stream);
+    /* Small commands share a chunk, large ones (a segment in an XADD) are not copied once more. */
+    if (len_bytes > COPY_BYTES && evbuffer_add_reference(output, command, len_bytes, free_sent_command, NULL) == 0)
+        return;
+    if (evbuffer_add(output, command, len_bytes) != 0)
+        abort();
+    redisFreeCommand(command);
+}
+
+void redis_connection_send(struct redis_connection *connection, int count, const char *const *args, const size_t *lens)
+{
+    char *command = NULL;
+    long long len = redisFormatCommandArgv(&command, count, (const char **)(uintptr_t)args, lens);
+
+    if (len < 0)
+        abort();
+    redis_connection_send_take(connection, command, (size_t)len);
+}
