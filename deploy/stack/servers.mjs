@@ -1,0 +1,73 @@
+// The private Redis, MariaDB and nginx of a stack.
+import { execFile, execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { fileURLToPath } from 'node:url';
+import { Supervised } from './supervised.mjs';
+
+const run = promisify(execFile);
+export const repo = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+const asRoot = process.getuid() === 0;
+
+const firstThat = (paths) => paths.find((candidate) => fs.existsSync(candidate));
+const nginxBinary = () => firstThat(['/usr/sbin/nginx', '/usr/local/sbin/nginx']) ?? 'nginx';
+const mariadbBinary = () => firstThat(['/usr/sbin/mariadbd', '/usr/libexec/mariadbd']) ?? 'mariadbd';
+
+/** A Redis of its own; `durable` keeps an append-only file, so that a killed one comes back with its data. */
+export function redisServer({ name, port, dir, logFile, durable, maxMemory, ...rest }) {
+    fs.mkdirSync(dir, { recursive: true });
+    const args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--daemonize', 'no',
+        '--appendonly', durable ? 'yes' : 'no', '--appendfsync', 'everysec', '--tcp-backlog', '1024',
+        '--maxmemory', maxMemory ?? '0', '--maxmemory-policy', durable ? 'noeviction' : 'volatile-ttl'];
+    return new Supervised({ name, command: 'redis-server', args, logFile, ...rest });
+}
+
+/** A MariaDB with one database and one user; the data directory is made when it is missing. */
+export async function mariadbServer({ name, port, dir, logFile, user, password, database, ...rest }) {
+    const data = path.join(dir, 'data');
+    fs.mkdirSync(dir, { recursive: true });
+    if (!fs.existsSync(path.join(data, 'mysql'))) {
+        await run('mariadb-install-db', ['--no-defaults', `--datadir=${data}`, '--skip-test-db', '--auth-root-authentication-method=normal',
+            ...(asRoot ? ['--user=root'] : [])], { cwd: dir });
+    }
+    const init = path.join(dir, 'init.sql');
+    fs.writeFileSync(init, [
+        `CREATE DATABASE IF NOT EXISTS ${database} CHARACTER SET utf8mb4;`,
+        `CREATE USER IF NOT EXISTS '${user}'@'127.0.0.1';`,
+        `ALTER USER '${user}'@'127.0.0.1' IDENTIFIED BY '${password}';`,
+        `GRANT ALL ON ${database}.* TO '${user}'@'127.0.0.1';`,
+        "ALTER USER 'root'@'localhost' IDENTIFIED VIA unix_socket;", ''].join('\n'), { mode: 0o600 });
+    const args = ['--no-defaults', `--datadir=${data}`, '--bind-address=127.0.0.1', `--port=${port}`, '--socket=mysqld.sock',
+        `--init-file=${init}`, '--skip-name-resolve', '--skip-log-bin', '--innodb-buffer-pool-size=128M',
+        '--innodb-log-file-size=32M', '--performance-schema=OFF', '--character-set-server=utf8mb4', '--max-connections=500',
+        ...(asRoot ? ['--user=root'] : [])];
+    return new Supervised({ name, command: mariadbBinary(), args, logFile, stopMs: 20000, ...rest });
+}
+
+const fill = (text, values) => text.replace(/@([A-Z_]+)@/g, (whole, key) => {
+    if (!(key in values)) throw new Error(`nginx template: no value for ${whole}`);
+    return values[key];
+});
+
+/** nginx with the edge's configuration, rendered from deploy/nginx into the run directory. */
+export function nginxServer({ name, runDir, values, logFile, ...rest }) {
+    const dir = path.join(runDir, 'nginx');
+    fs.mkdirSync(dir, { recursive: true });
+    const modules = firstThat(['/usr/lib/nginx/modules', '/usr/share/nginx/modules']);
+    const all = {
+        // As root, nginx would run its workers as nobody, who cannot read a folder store that root owns.
+        USER_LINE: asRoot ? 'user root;' : '', WORKERS: '2', MODULES_DIR: modules, MIME_TYPES: '/etc/nginx/mime.types',
+        PURGE_ALLOW: '', SEGMENT_CACHE: '1h', RUN_DIR: runDir, ...values };
+    for (const file of ['nginx.conf', 'hls.conf', 'proxy.conf']) {
+        const template = fs.readFileSync(path.join(repo, 'deploy/nginx', `${file}.template`), 'utf8');
+        fs.writeFileSync(path.join(dir, file), fill(template, all), { mode: 0o600 });
+    }
+    execFileSync(nginxBinary(), ['-t', '-q', '-p', dir, '-c', path.join(dir, 'nginx.conf')], { stdio: ['ignore', 'pipe', 'pipe'] });
+    return new Supervised({ name, command: nginxBinary(), args: ['-p', dir, '-c', path.join(dir, 'nginx.conf')],
+        logFile, stopSignal: 'SIGQUIT', stopMs: 3000, ...rest });
+}
+
+export async function migrate(mysqlUrl) {
+    await run(path.join(repo, 'deploy/migrate'), [], { env: { ...process.env, HANABI_MYSQL_URL: mysqlUrl } });
+}
