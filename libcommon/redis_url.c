@@ -1,9 +1,9 @@
 /* Strict on purpose: a URL comes from the configuration, and a typing error must stop the start with a sentence. */
 #include "libcommon/redis_url.h"
 
-#include <ctype.h>
+#include "libcommon/url_part.h"
+
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static int fail(char *error, size_t error_size, const char *sentence)
@@ -13,95 +13,6 @@ static int fail(char *error, size_t error_size, const char *sentence)
     return -1;
 }
 
-static int copy_part(char *out, size_t out_size, const char *begin, const char *end)
-{
-    size_t len = (size_t)(end - begin);
-
-    if (len == 0 || len >= out_size)
-        return -1;
-    memcpy(out, begin, len);
-    out[len] = '\0';
-    return 0;
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-/* Passwords may hold '@', ':' and '/' as %40 and the like. */
-static int decode_percent(char *out, size_t out_size, const char *begin, const char *end)
-{
-    size_t len = 0;
-
-    for (const char *p = begin; p < end; p++) {
-        char c = *p;
-
-        if (c == '%') {
-            int high = end - p > 2 ? hex_digit(p[1]) : -1;
-            int low = end - p > 2 ? hex_digit(p[2]) : -1;
-
-            if (high < 0 || low < 0 || (high == 0 && low == 0))
-                return -1;
-            c = (char)(high * 16 + low);
-            p += 2;
-        }
-        if (len + 1 >= out_size)
-            return -1;
-        out[len++] = c;
-    }
-    out[len] = '\0';
-    return 0;
-}
-
-static int parse_number(const char *begin, const char *end, long min, long max)
-{
-    long value = 0;
-
-    if (begin == end || end - begin > 6)
-        return -1;
-    for (const char *p = begin; p < end; p++) {
-        if (!isdigit((unsigned char)*p))
-            return -1;
-        value = value * 10 + (*p - '0');
-    }
-    return value >= min && value <= max ? (int)value : -1;
-}
-
-/* host:port, [v6]:port; the port may be left out where `default_port` is given. */
-static int parse_address(const char *begin, const char *end, int default_port, struct redis_address *address)
-{
-    const char *host_end, *rest;
-
-    if (begin < end && *begin == '[') {
-        host_end = memchr(begin, ']', (size_t)(end - begin));
-        if (!host_end)
-            return -1;
-        begin++;
-        rest = host_end + 1;
-    } else {
-        host_end = memchr(begin, ':', (size_t)(end - begin));
-        if (!host_end)
-            host_end = end;
-        rest = host_end;
-    }
-    if (copy_part(address->host, sizeof(address->host), begin, host_end) != 0)
-        return -1;
-    address->port = default_port;
-    if (rest < end) {
-        if (*rest != ':')
-            return -1;
-        address->port = parse_number(rest + 1, end, 1, 65535);
-    }
-    return address->port > 0 ? 0 : -1;
-}
-
 static int parse_addresses(const char *begin, const char *end, int default_port, struct redis_url *url)
 {
     while (begin <= end) {
@@ -109,7 +20,8 @@ static int parse_addresses(const char *begin, const char *end, int default_port,
         const char *stop = comma ? comma : end;
 
         if (url->address_count == REDIS_URL_MAX_SENTINELS ||
-            parse_address(begin, stop, default_port, &url->addresses[url->address_count]) != 0)
+            url_part_host(begin, stop, default_port, url->addresses[url->address_count].host,
+                          sizeof(url->addresses[0].host), &url->addresses[url->address_count].port) != 0)
             return -1;
         url->address_count++;
         begin = stop + 1;
@@ -148,7 +60,7 @@ int redis_url_parse(const char *text, struct redis_url *url, char *error, size_t
     const char *at = memchr(begin, '@', (size_t)(authority_end - begin));
 
     if (at) {
-        if (*begin != ':' || decode_percent(url->password, sizeof(url->password), begin + 1, at) != 0)
+        if (*begin != ':' || url_part_decode(url->password, sizeof(url->password), begin + 1, at) != 0)
             return fail(error, error_size, "the password must be written :password@, with %XX for special characters");
         begin = at + 1;
     }
@@ -161,12 +73,12 @@ int redis_url_parse(const char *text, struct redis_url *url, char *error, size_t
     if (url->is_sentinel) {
         const char *master_end = path + strcspn(path, "/");
 
-        if (copy_part(url->master, sizeof(url->master), path, master_end) != 0)
+        if (url_part_copy(url->master, sizeof(url->master), path, master_end) != 0)
             return fail(error, error_size, "redis-sentinel:// wants the name of the master after the addresses");
         path = *master_end ? master_end + 1 : master_end;
     }
     if (*path) {
-        url->db = parse_number(path, path + strlen(path), 0, 65535);
+        url->db = url_part_number(path, path + strlen(path), 0, 65535);
         if (url->db < 0)
             return fail(error, error_size, "the database must be a number");
     }

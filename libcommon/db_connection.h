@@ -1,0 +1,28 @@
+/* A connection to MariaDB and its prepared statements: what a worker of db.c owns. Blocking; one thread at a time. What
+ * jobs may do with it is in db.h. */
+#pragma once
+
+#include "libcommon/db.h"
+
+struct db_server {
+    char host[256];
+    int port;
+    char user[81];
+    char password[256];
+    char database[65];
+    char socket[108]; /* empty: TCP */
+};
+/* 0, or -1 with a sentence (without the password) in `error`. */
+int db_server_parse(const char *url, struct db_server *server, char *error, size_t error_size);
+
+/* Not connected yet. `server` must live as long. */
+struct db_connection *db_connection_create(const struct db_server *server, int64_t timeout_ms);
+void db_connection_destroy(struct db_connection *connection);
+/* Drops an old line and makes a new one, within about timeout_ms. 0, or -1 with a phrase in `why`. */
+int db_connection_open(struct db_connection *connection, char *why, size_t why_size);
+/* False after the line broke, or when the server has closed it since (looked up without waiting). */
+bool db_connection_is_good(struct db_connection *connection);
+/* Asks the server. 0 or -1. */
+int db_connection_ping(struct db_connection *connection);
+/* After a job: a transaction that it left open is rolled back (and logged, being a fault). */
+void db_connection_end_job(struct db_connection *connection);
