@@ -14,6 +14,9 @@ struct event_base;
 struct lease;
 struct redis_link;
 
+/* For scripts in C strings: LEASE_LUA_IS_HELD("KEYS[1]", "ARGV[2]"), a condition in Lua. */
+#define LEASE_LUA_IS_HELD(key, token) "redis.call('HGET'," key ",'token')==" token
+
 struct lease_options {
     const char *key;
     const char *fence_key;     /* counter that gives the tokens */
@@ -29,12 +32,13 @@ struct lease_options {
  */
 typedef void (*lease_acquired_fn)(struct lease *lease, int code, void *context);
 
-/* Tries once. `options` are copied. */
+/* Tries once. `options` are copied. The link must outlive the attempt and the lease. */
 void lease_try_acquire(struct event_base *loop, struct redis_link *link, const struct lease_options *options,
                        lease_acquired_fn callback, void *context);
 /* A decimal string, as scripts want it; valid as long as the lease. */
 const char *lease_token(const struct lease *lease);
-/* By the local clock: false when the last good renewal is so old that another may hold it now. */
+/* By the local clock: false when the last good renewal (counted from when it was sent) is so old that another may hold
+ * it now. True is no proof: only the token, checked where the write is done, is. */
 bool lease_is_safe(const struct lease *lease);
-/* Gives it back (if still held) and frees it. Also to free a lost one. */
+/* Gives it back (if still held) and frees it. Also to free a lost one, also inside on_lost. */
 void lease_release(struct lease *lease);
