@@ -55,7 +55,9 @@ export function nginxServer({ name, runDir, values, logFile, ...rest }) {
     const dir = path.join(runDir, 'nginx');
     fs.mkdirSync(dir, { recursive: true });
     const modules = firstThat(['/usr/lib/nginx/modules', '/usr/share/nginx/modules']);
+    const hardLimit = execFileSync('sh', ['-c', 'ulimit -Hn'], { encoding: 'utf8' }).trim();
     const all = {
+        NOFILE: hardLimit === 'unlimited' ? '65536' : String(Math.min(65536, Number(hardLimit))),
         // As root, nginx would run its workers as nobody, who cannot read a folder store that root owns.
         USER_LINE: asRoot ? 'user root;' : '', WORKERS: '2', MODULES_DIR: modules, MIME_TYPES: '/etc/nginx/mime.types',
         PURGE_ALLOW: '', SEGMENT_CACHE: '1h', RUN_DIR: runDir, ...values };

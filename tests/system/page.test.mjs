@@ -1,0 +1,91 @@
+// The pages in Chromium against the real stack: moving video soon after the push, the overlay at a drop, the picture back without a reload.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { framesMove, launchBrowser, screenshot } from '../lib/browser.mjs';
+import { api, freshStack, newBroadcast, programmeFile, pushFile, pushGstreamer, sleep, waitFor, waitForState } from '../lib/fixture.mjs';
+
+let stack;
+let browser;
+let file;
+before(async () => {
+    file = await programmeFile(120);
+    stack = await freshStack(after, { graceMs: 20000 });
+    browser = await launchBrowser();
+    after(() => browser.close());
+});
+
+const bodyState = (page) => page.evaluate(() => document.body.dataset.state);
+
+async function openWatch(t, id, size) {
+    const page = await browser.newPage({ viewport: size ?? { width: 1280, height: 800 } });
+    const errors = [];
+    page.on('pageerror', (error) => errors.push(error.message));
+    t.after(() => page.close());
+    await page.goto(`${stack.origin}/watch/${id}`);
+    return { page, errors };
+}
+
+const publishers = {
+    ffmpeg: (broadcast) => pushFile(broadcast.pushUrl, file),
+    'GStreamer rtmp2sink': (broadcast) => pushGstreamer(broadcast.pushUrl),
+};
+for (const [name, push] of Object.entries(publishers)) {
+    test(`${name} pushes: the page shows moving video within 10 s`, { timeout: 60000 }, async (t) => {
+        const broadcast = await newBroadcast(stack, `pushed by ${name}`);
+        const { page, errors } = await openWatch(t, broadcast.id);
+        const began = Date.now();
+        const pusher = push(broadcast);
+        t.after(() => pusher.kill());
+        await waitFor('moving video', () => framesMove(page, '#video'), 20000, 100);
+        const took = Date.now() - began;
+        t.diagnostic(`moving ${took} ms after the push began`);
+        assert.ok(took <= 10000, `${took} ms`);
+        await screenshot(page, `watch-${name.split(' ')[0].toLowerCase()}`);
+        assert.deepEqual(errors, []);
+    });
+}
+
+test('the pusher is killed with the page open: the page says so within a second or so, and plays on by itself', { timeout: 120000 }, async (t) => {
+    const broadcast = await newBroadcast(stack, 'Drops and returns 花火');
+    const { page, errors } = await openWatch(t, broadcast.id);
+    const pusher = pushFile(broadcast.pushUrl, file);
+    t.after(() => pusher.kill());
+    await waitFor('moving video', () => framesMove(page, '#video'), 20000, 100);
+    await page.evaluate(() => { window.neverReloaded = true; });
+    await pusher.kill();
+    const killed = Date.now();
+    await waitFor('the overlay', async () => (await page.getAttribute('#overlay', 'data-kind')) === 'suspended', 6000, 50);
+    t.diagnostic(`the page says suspended ${Date.now() - killed} ms after the kill`);
+    await screenshot(page, 'watch-suspended');
+    const again = pushFile(broadcast.pushUrl, file, { seek: 40 });
+    t.after(() => again.kill());
+    await waitForState(stack, broadcast.id, 'live', 15000);
+    await waitFor('the overlay goes', async () => (await page.getAttribute('#overlay', 'data-kind')) !== 'suspended', 15000, 50);
+    await waitFor('moving video again', () => framesMove(page, '#video'), 15000, 100);
+    assert.equal(await page.evaluate(() => window.neverReloaded), true, 'the page was not reloaded');
+    await api(stack, 'POST', `/broadcasts/${broadcast.id}/end`, { token: broadcast.token });
+    await waitFor('the page says ended', async () => (await bodyState(page)) === 'ended', 30000, 100);
+    assert.deepEqual(errors, []);
+});
+
+test('the home page lists what is live, on a phone too; markup in a title stays text', { timeout: 60000 }, async (t) => {
+    const title = '<img src=x onerror="window.injected=1"> 花火大会';
+    const broadcast = await newBroadcast(stack, title);
+    const pusher = pushFile(broadcast.pushUrl, file);
+    t.after(() => pusher.kill());
+    await waitForState(stack, broadcast.id, 'live', 15000);
+    for (const size of [{ width: 1280, height: 800 }, { width: 390, height: 844 }]) {
+        const page = await browser.newPage({ viewport: size });
+        t.after(() => page.close());
+        await page.goto(`${stack.origin}/`);
+        await page.getByText(title).first().waitFor({ timeout: 10000 });
+        assert.equal(await page.evaluate(() => window.injected), undefined);
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), 'no sideways scrolling');
+        await sleep(500);
+        await screenshot(page, `home-${size.width}`);
+        await page.locator(`a[href="/watch/${broadcast.id}"]`).first().click();
+        await waitFor('moving video', () => framesMove(page, '#video'), 15000, 100);
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), 'no sideways scrolling');
+        await screenshot(page, `watch-${size.width}`);
+    }
+});
