@@ -47,21 +47,20 @@ static const struct redis_script acquire_script = {
 };
 
 /* KEYS: lease. ARGV: holder, token, ttl. */
-#define IF_MINE                                                                                                        \
-    "if redis.call('HGET',KEYS[1],'holder')~=ARGV[1] or not (" LEASE_LUA_IS_HELD("KEYS[1]", "ARGV[2]") ") then "       \
-                                                                                                       "return 0 end "
+#define IS_MINE "redis.call('HGET',KEYS[1],'holder')==ARGV[1] and " LEASE_LUA_IS_HELD("KEYS[1]", "ARGV[2]")
 
 static const struct redis_script renew_script = {
     .name = "lease_renew",
     .keys = 1,
-    .lua = IF_MINE "redis.call('HDEL',KEYS[1],'unseen_at_ms') "
-                   "return redis.call('PEXPIRE',KEYS[1],ARGV[3])",
+    .lua = "if not (" IS_MINE ") then return 0 end "
+           "redis.call('HDEL',KEYS[1],'unseen_at_ms') "
+           "return redis.call('PEXPIRE',KEYS[1],ARGV[3])",
 };
 
 static const struct redis_script release_script = {
     .name = "lease_release",
     .keys = 1,
-    .lua = IF_MINE "return redis.call('DEL',KEYS[1])",
+    .lua = "if not (" IS_MINE ") then return 0 end return redis.call('DEL',KEYS[1])",
 };
 
 enum lease_state { LEASE_ASKING, LEASE_HELD, LEASE_LOST };
@@ -233,9 +232,9 @@ void lease_release(struct lease *lease)
     lease->released = true;
     event_del(lease->renew_timer);
     event_del(lease->expiry_timer);
-    /* Fire and forget: if it does not arrive, the lease ends by itself. */
-    if (lease->state == LEASE_HELD)
-        redis_link_script(lease->link, &release_script, NULL, NULL, 3,
-                          (const char *[]){lease->key, lease->holder, lease->token}, NULL);
+    /* Fire and forget: if it does not arrive, the lease ends by itself. Also for a lost one, whose entry may still be
+     * there. */
+    redis_link_script(lease->link, &release_script, NULL, NULL, 3,
+                      (const char *[]){lease->key, lease->holder, lease->token}, NULL);
     lease_unref(lease);
 }
