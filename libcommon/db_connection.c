@@ -96,8 +96,8 @@ static int set_session(struct db_connection *connection, unsigned seconds)
         sql, sizeof(sql),
         "SET SESSION time_zone='+00:00',"
         "sql_mode='STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_ZERO_DATE,NO_ZERO_IN_DATE',"
-        "max_statement_time=%u,innodb_lock_wait_timeout=%u",
-        seconds, seconds > 1 ? seconds - 1 : 1);
+        "max_statement_time=%u.%u,innodb_lock_wait_timeout=%u",
+        seconds * 8 / 10, seconds * 8 % 10, seconds > 1 ? seconds - 1 : 1);
     return mysql_real_query(connection->mysql, sql, strlen(sql));
 }
 
@@ -170,6 +170,7 @@ int db_connection_fail(struct db_connection *connection, unsigned error, const c
     case ER_LOCK_DEADLOCK:
     case ER_LOCK_WAIT_TIMEOUT:
         return DB_CONFLICT;
+    case 0: /* a failure that nobody explains: the line may be out of step */
     case ER_SERVER_SHUTDOWN:
     case ER_QUERY_INTERRUPTED:
     case ERROR_CONNECTION_KILLED:

@@ -120,9 +120,12 @@ static void bind_param(MYSQL_BIND *bind, const struct db_param *param)
     }
 }
 
+/* An error that comes instead of a row is left at the connection, not at the statement. */
 static int fail_statement(struct db_connection *connection, MYSQL_STMT *stmt, const char *sql)
 {
-    return db_connection_fail(connection, mysql_stmt_errno(stmt), mysql_stmt_error(stmt), sql);
+    if (mysql_stmt_errno(stmt) != 0)
+        return db_connection_fail(connection, mysql_stmt_errno(stmt), mysql_stmt_error(stmt), sql);
+    return db_connection_fail(connection, mysql_errno(connection->mysql), mysql_error(connection->mysql), sql);
 }
 
 /* Prepares, binds and runs. The caller fetches or frees the result. */

@@ -81,7 +81,8 @@ static void change_state(struct subscriber *subscriber, enum subscriber_state ne
     };
     enum subscriber_state old = subscriber->state;
 
-    assert(legal[old][next]);
+    if (!legal[old][next])
+        abort();
     subscriber->state = next;
     if (subscriber->state_metric)
         metric_set(subscriber->state_metric, (double)next);

@@ -167,11 +167,14 @@ int real_server_port(const struct real_server *server)
 void real_server_pause(struct real_server *server)
 {
     kill(server->pid, SIGSTOP);
+    /* Returns when the last thread has stopped; until then one may still answer. */
+    waitpid(server->pid, NULL, WUNTRACED);
 }
 
 void real_server_resume(struct real_server *server)
 {
-    kill(server->pid, SIGCONT);
+    if (server->pid > 0)
+        kill(server->pid, SIGCONT);
 }
 
 void real_server_kill(struct real_server *server)
@@ -181,6 +184,11 @@ void real_server_kill(struct real_server *server)
     kill(server->pid, SIGKILL);
     waitpid(server->pid, NULL, 0);
     server->pid = 0;
+}
+
+bool real_server_is_running(const struct real_server *server)
+{
+    return server->pid > 0;
 }
 
 void real_server_restart(struct real_server *server)
@@ -290,6 +298,7 @@ struct real_server *real_mariadb_start(void)
     add_arg(server, "--innodb-buffer-pool-size=16M");
     add_arg(server, "--innodb-flush-log-at-trx-commit=0");
     add_arg(server, "--skip-name-resolve");
+    add_arg(server, "--character-set-server=utf8mb4");
     server_start(server);
     return server;
 }

@@ -21,6 +21,7 @@ int real_server_port(const struct real_server *server);
 void real_server_pause(struct real_server *server);  /* SIGSTOP */
 void real_server_resume(struct real_server *server); /* SIGCONT */
 void real_server_kill(struct real_server *server);   /* SIGKILL, and waits for its end */
+bool real_server_is_running(const struct real_server *server);
 /* Again on the same port and directory. */
 void real_server_restart(struct real_server *server);
 /* Kills it if it lives, removes its directory. NULL is fine. */
