@@ -153,6 +153,11 @@ static void add_arg(struct real_server *server, const char *format, ...)
     va_end(arguments);
 }
 
+void real_server_add_arg(struct real_server *server, const char *arg)
+{
+    add_arg(server, "%s", arg);
+}
+
 static void server_start(struct real_server *server)
 {
     server->pid = spawn(server);

@@ -22,6 +22,8 @@ void real_server_pause(struct real_server *server);  /* SIGSTOP */
 void real_server_resume(struct real_server *server); /* SIGCONT */
 void real_server_kill(struct real_server *server);   /* SIGKILL, and waits for its end */
 bool real_server_is_running(const struct real_server *server);
+/* For the next restart. */
+void real_server_add_arg(struct real_server *server, const char *arg);
 /* Again on the same port and directory. */
 void real_server_restart(struct real_server *server);
 /* Kills it if it lives, removes its directory. NULL is fine. */

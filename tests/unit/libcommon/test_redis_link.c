@@ -337,6 +337,33 @@ static void test_password(void **state)
     WAIT_UNTIL(f->loop, 1000, redis_link_is_up(f->link));
 }
 
+/* It accepts, answers CLIENT SETNAME and says that it is a master, but knows nothing yet. */
+static void test_loading_redis_is_not_up(void **state)
+{
+    static const char *const slowly[] = {"--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024"};
+    struct fixture *f = *state;
+    struct answer answer = {0};
+    char url[64], why[100] = "";
+    bool was_loading = false;
+
+    real_redis_command(real_server_port(f->redis), "EVAL %s 0",
+                       "for i=1,3000 do redis.call('SET','key:'..i,i) end return 1");
+    real_redis_command(real_server_port(f->redis), "SAVE");
+    for (int i = 0; i < 4; i++)
+        real_server_add_arg(f->redis, slowly[i]);
+    real_server_restart(f->redis);
+    snprintf(url, sizeof(url), "redis://127.0.0.1:%d", real_server_port(f->redis));
+    link_to(f, url, 0);
+    for (int i = 0; i < 1000 && !redis_link_is_up(f->link); i++) {
+        run_loop_for(f->loop, 10);
+        was_loading |= !redis_link_ready(f->link, why, sizeof(why)) && strstr(why, "PING: LOADING");
+    }
+    assert_true(was_loading);
+    redis_link_command(f->link, on_answer, &answer, 2, (const char *[]){"GET", "key:3000"}, NULL);
+    WAIT_UNTIL(f->loop, 1000, answer.calls);
+    assert_string_equal(answer.text, "3000");
+}
+
 static void test_unknown_host_does_not_stop_the_loop(void **state)
 {
     struct fixture *f = *state;
@@ -404,6 +431,7 @@ int main(void)
         TEST(test_commands_from_callbacks),
         TEST(test_destroy_answers_what_is_pending),
         TEST(test_password),
+        TEST(test_loading_redis_is_not_up),
         TEST(test_unknown_host_does_not_stop_the_loop),
         cmocka_unit_test(test_urls),
     };
