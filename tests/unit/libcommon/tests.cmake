@@ -1,3 +1,4 @@
+# One line per test of libcommon: hanabi_unit_test(libcommon/test_X libcommon)
 # These start real servers of their own: real_server.h.
 foreach(name redis_link subscriber lease failover db)
     if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c)
@@ -5,3 +6,4 @@ foreach(name redis_link subscriber lease failover db)
         target_sources(libcommon_test_${name} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/real_server.c ${CMAKE_CURRENT_LIST_DIR}/proxy.c)
     endif()
 endforeach()
+hanabi_unit_test(libcommon/test_http_server libcommon)

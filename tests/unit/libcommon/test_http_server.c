@@ -1,0 +1,296 @@
+/* The HTTP server over real sockets: the loop runs on a thread, the test is a blocking client that can misbehave. */
+#include "libcommon/http_route.h"
+#include "libcommon/http_server.h"
+#include "libcommon/metrics.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <event2/event.h>
+#include <event2/thread.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct fixture {
+    struct event_base *loop;
+    struct http_server *server;
+    struct metrics *metrics;
+    struct event *keep_alive;
+    pthread_t thread;
+    struct http_request *held[8]; /* requests answered late, on the loop */
+    int held_count;
+    int late_answers;
+    struct event *late;
+};
+
+static struct fixture fx;
+
+static void handle_hello(struct http_request *request, void *context)
+{
+    http_reply_header(request, "X-Test", "yes");
+    http_reply_json(request, 200,
+                    json_pack("{s:s?,s:s?,s:s}", "name", http_request_param(request, "name"), "q",
+                              http_request_query(request, "q"), "id", http_request_id(request)));
+}
+
+static void handle_echo(struct http_request *request, void *context)
+{
+    json_t *body = http_request_json(request);
+
+    if (body)
+        http_reply_json(request, 201, json_incref(body));
+}
+
+static void on_late(evutil_socket_t fd, short events, void *context)
+{
+    while (fx.held_count > 0) {
+        http_reply_json(fx.held[--fx.held_count], 200, json_pack("{s:b}", "late", 1));
+        fx.late_answers++;
+    }
+}
+
+static void handle_late(struct http_request *request, void *context)
+{
+    const struct timeval soon = {0, 100000};
+
+    fx.held[fx.held_count++] = request;
+    evtimer_add(fx.late, &soon);
+}
+
+static void handle_never(struct http_request *request, void *context)
+{
+    /* Left for http_server_destroy. */
+}
+
+static void *run_loop(void *context)
+{
+    event_base_dispatch(fx.loop);
+    return NULL;
+}
+
+static void on_tick(evutil_socket_t fd, short events, void *context)
+{
+}
+
+static int setup(void **state)
+{
+    struct config_listen listen_at = {"127.0.0.1", 0};
+    struct http_server_options options = {.max_body_bytes = 1000};
+    const struct timeval second = {1, 0};
+
+    evthread_use_pthreads();
+    fx.loop = event_base_new();
+    fx.metrics = options.metrics = metrics_create();
+    fx.server = http_server_create(fx.loop, &listen_at, &options);
+    assert_non_null(fx.server);
+    http_server_route(fx.server, "GET", "/hello/{name}", handle_hello, NULL);
+    http_server_route(fx.server, "POST", "/echo", handle_echo, NULL);
+    http_server_route(fx.server, "GET", "/late", handle_late, NULL);
+    http_server_route(fx.server, "GET", "/never", handle_never, NULL);
+    fx.late = evtimer_new(fx.loop, on_late, NULL);
+    fx.keep_alive = event_new(fx.loop, -1, EV_PERSIST, on_tick, NULL);
+    event_add(fx.keep_alive, &second);
+    return pthread_create(&fx.thread, NULL, run_loop, NULL);
+}
+
+static int teardown(void **state)
+{
+    event_base_loopbreak(fx.loop);
+    pthread_join(fx.thread, NULL);
+    http_server_destroy(fx.server);
+    event_free(fx.late);
+    event_free(fx.keep_alive);
+    event_base_free(fx.loop);
+    metrics_destroy(fx.metrics);
+    libevent_global_shutdown();
+    return 0;
+}
+
+static int dial(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(http_server_port(fx.server))};
+    struct timeval timeout = {5, 0};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    return fd;
+}
+
+static void send_text(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+/* Reads until `count` answers' bodies have ended (every body here ends with a closing brace). */
+static const char *receive(int fd, int count)
+{
+    static char text[16384];
+    size_t len = 0;
+
+    for (;;) {
+        ssize_t got = recv(fd, text + len, sizeof(text) - 1 - len, 0);
+        int seen = 0;
+
+        if (got <= 0)
+            break;
+        len += (size_t)got;
+        text[len] = '\0';
+        for (const char *at = text; (at = strstr(at, "HTTP/1.1 ")); at++)
+            seen++;
+        if (seen == count && text[len - 1] == '}')
+            break;
+    }
+    text[len] = '\0';
+    return text;
+}
+
+static const char *ask(const char *request)
+{
+    int fd = dial();
+    const char *answer;
+
+    send_text(fd, request);
+    answer = receive(fd, 1);
+    close(fd);
+    return answer;
+}
+
+static void test_params_and_query_are_decoded(void **state)
+{
+    const char *answer = ask("GET /hello/a%2Fb%20c?q=x+y%21&z HTTP/1.1\r\nHost: h\r\nX-Request-Id: req-7\r\n\r\n");
+
+    assert_non_null(strstr(answer, "200 OK"));
+    assert_non_null(strstr(answer, "X-Test: yes"));
+    assert_non_null(strstr(answer, "{\"name\":\"a/b c\",\"q\":\"x y!\",\"id\":\"req-7\"}"));
+    answer = ask("GET /hello/a%zz HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_non_null(strstr(answer, "400 Bad Request"));
+    assert_non_null(strstr(answer, "bad_escape"));
+}
+
+static void test_unknown_paths_and_methods(void **state)
+{
+    assert_non_null(strstr(ask("GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n"), "404 Not Found"));
+    assert_non_null(strstr(ask("GET /hello/ HTTP/1.1\r\nHost: h\r\n\r\n"), "404 Not Found"));
+    assert_non_null(strstr(ask("DELETE /echo HTTP/1.1\r\nHost: h\r\n\r\n"), "405 Method Not Allowed"));
+}
+
+static void test_bodies(void **state)
+{
+    assert_non_null(strstr(ask("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\n\r\n{\"a\":1}"), "{\"a\":1}"));
+    assert_non_null(strstr(
+        ask("POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n4\r\n\":2}\r\n0\r\n\r\n"),
+        "{\"a\":2}"));
+    assert_non_null(strstr(ask("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nnope"), "invalid_json"));
+    assert_non_null(strstr(ask("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n[]"), "invalid_json"));
+
+    char *request = calloc(1, 2000);
+    int len = sprintf(request, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1500\r\n\r\n");
+    memset(request + len, 'x', 1500);
+    assert_non_null(strstr(ask(request), "413 "));
+    free(request);
+}
+
+static void test_pipelined_requests_on_one_connection(void **state)
+{
+    int fd = dial();
+
+    send_text(fd, "GET /hello/1 HTTP/1.1\r\nHost: h\r\n\r\nGET /late HTTP/1.1\r\nHost: h\r\n\r\nGET /hello/3 "
+                  "HTTP/1.1\r\nHost: h\r\n\r\n");
+    const char *answer = receive(fd, 3);
+    const char *first = strstr(answer, "\"name\":\"1\""), *late = strstr(answer, "\"late\":true"),
+               *third = strstr(answer, "\"name\":\"3\"");
+    assert_true(first && late && third);
+    assert_true(first < late && late < third);
+    close(fd);
+}
+
+static void test_a_slow_client_disturbs_nobody(void **state)
+{
+    int slow = dial();
+
+    send_text(slow, "GET /hel");
+    for (int i = 0; i < 20; i++)
+        assert_non_null(strstr(ask("GET /hello/x HTTP/1.1\r\nHost: h\r\n\r\n"), "200 OK"));
+    send_text(slow, "lo/slow HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_non_null(strstr(receive(slow, 1), "\"slow\""));
+    close(slow);
+}
+
+static void test_a_client_that_left_before_the_answer(void **state)
+{
+    int before = fx.late_answers;
+
+    for (int i = 0; i < 4; i++) {
+        int fd = dial();
+
+        send_text(fd, "GET /late HTTP/1.1\r\nHost: h\r\n\r\n");
+        close(fd);
+    }
+    /* Ours comes after theirs; the server still answers. */
+    assert_non_null(strstr(ask("GET /late HTTP/1.1\r\nHost: h\r\n\r\n"), "late"));
+    assert_true(fx.late_answers > before);
+    assert_non_null(strstr(ask("GET /hello/x HTTP/1.1\r\nHost: h\r\n\r\n"), "200 OK"));
+}
+
+static void test_answers_are_counted(void **state)
+{
+    char *page = metrics_render(fx.metrics);
+
+    assert_non_null(strstr(page, "hanabi_http_requests_total{route=\"GET /hello/{name}\",status=\"200\"}"));
+    assert_non_null(strstr(page, "hanabi_http_requests_total{route=\"* *\",status=\"404\"} 2"));
+    free(page);
+}
+
+/* The last one: teardown must answer it. */
+static void test_an_open_request_at_the_end(void **state)
+{
+    int fd = dial();
+
+    send_text(fd, "GET /never HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_non_null(strstr(ask("GET /hello/x HTTP/1.1\r\nHost: h\r\n\r\n"), "200 OK"));
+    event_base_loopbreak(fx.loop);
+}
+
+static void test_route_patterns(void **state)
+{
+    struct http_route_match match;
+    char out[16];
+
+    assert_true(http_route_matches("/a/{x}/b", "/a/1/b", 6, &match));
+    assert_int_equal(match.params_count, 1);
+    assert_false(http_route_matches("/a/{x}/b", "/a/1/b/", 7, &match));
+    assert_false(http_route_matches("/a/{x}/b", "/a//b", 5, &match));
+    assert_false(http_route_matches("/a", "/ab", 3, &match));
+    assert_true(http_route_matches("/", "/", 1, &match));
+    assert_true(http_percent_decode("%41%42", 6, false, out));
+    assert_string_equal(out, "AB");
+    assert_false(http_percent_decode("%4", 2, false, out));
+    assert_false(http_percent_decode("%00", 3, false, out));
+    assert_true(http_percent_decode("a+b", 3, false, out));
+    assert_string_equal(out, "a+b");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_params_and_query_are_decoded),
+        cmocka_unit_test(test_unknown_paths_and_methods),
+        cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_pipelined_requests_on_one_connection),
+        cmocka_unit_test(test_a_slow_client_disturbs_nobody),
+        cmocka_unit_test(test_a_client_that_left_before_the_answer),
+        cmocka_unit_test(test_answers_are_counted),
+        cmocka_unit_test(test_an_open_request_at_the_end),
+        cmocka_unit_test(test_route_patterns),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
