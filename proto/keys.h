@@ -51,7 +51,31 @@
  * completed by "<broadcast>:<whatever the transcoder makes unique>"; named in the segment's entry */
 #define KEY_MEDIA_PART "hanabi:media:part:"
 
-/* ---- channels (all on the state Redis) ---- */
+/* ---- chat Redis (by configuration; may be the state Redis) ---- */
+
+/* stream, one per broadcast: every accepted comment and system event, in order; fields: see proto/chat.h. An entry's id
+ * is the event's id. Appended and published by one script, before the acknowledgement. */
+#define KEY_CHAT_LOG "hanabi:chat:log:"
+/* sorted set: broadcasts whose log may hold what MySQL does not have yet, by time of the last append (ms) */
+#define KEY_CHAT_MOVING "hanabi:chat:moving"
+/* hash, one per broadcast: "<room>" -> connections in the room, "<room>|<instance>" -> connections that instance has in
+ * it */
+#define KEY_CHAT_ROOMS "hanabi:chat:rooms:"
+/* set: broadcasts in which an instance has connections, so that a dead instance's places can be given back */
+#define KEY_CHAT_INSTANCE "hanabi:chat:instance:"
+/* hash: instance -> its ping channel */
+#define KEY_CHAT_INSTANCES "hanabi:chat:instances"
+/* HyperLogLog: viewers that ever joined a broadcast */
+#define KEY_CHAT_UNIQUE "hanabi:chat:unique:"
+/* hash, one per broadcast: reconnect and duplicate bookkeeping, see proto/chat.h */
+#define KEY_CHAT_STATE "hanabi:chat:state:"
+
+/* The batch in `archive` that moves logs to MySQL. */
+#define CHAT_LOG_GROUP    "archive"
+#define CHAT_LOG_CONSUMER "owner"
+#define KEY_LEASE_ARCHIVE "hanabi:lease:archive:"
+
+/* ---- channels (all on the state Redis, except chat's on the chat Redis) ---- */
 
 /* every change of a broadcast's state: {"type":"state","id","state","version","at_ms","reason"} */
 #define CHANNEL_BROADCAST "hanabi:broadcast"
@@ -65,6 +89,12 @@
 /* {"type":"broadcast.live","id","title","owner":{"id","name"},"playback_url","at_ms"}: once per broadcast, at the first
  * live */
 #define CHANNEL_ANNOUNCE "hanabi:announce"
+/* completed by "<broadcast>:<room>": a JSON array of events for the viewers of one room */
+#define CHANNEL_CHAT_ROOM "hanabi:chat:room:"
+/* completed by the broadcast: a JSON array of events for all its rooms (gifts, the broadcaster, deletions, system) */
+#define CHANNEL_CHAT_ALL "hanabi:chat:all:"
+/* every change of a setting, see proto/setting.h */
+#define CHANNEL_SETTING "hanabi:setting"
 /* completed by the instance: the subscriber's own ping */
 #define CHANNEL_PING "hanabi:ping:"
 
