@@ -3,6 +3,7 @@ import { spawn, execFile } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { after } from 'node:test';
 import { promisify } from 'node:util';
 import { startStack } from '../../deploy/stack/stack.mjs';
 
@@ -24,11 +25,17 @@ export async function waitFor(what, probe, timeoutMs = 10000, pollMs = 20) {
     }
 }
 
-/** A stack in a folder of its own, that goes when the test (file) is over. `t.after` or `after` of node:test is given as `cleanup`. */
-export async function freshStack(cleanup, options = {}) {
+const endings = [];
+after(async () => { for (const end of endings.reverse()) await end(); });
+
+/** To be done when the test file is over, the last one first. (An after() inside a before() would run when that before is over.) */
+export const atEnd = (end) => { endings.push(end); };
+
+/** A stack in a folder of its own, that goes when the test file is over. */
+export async function freshStack(options = {}) {
     const runDir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-stack-'));
     const stack = await startStack({ runDir, ...options });
-    cleanup(async () => {
+    atEnd(async () => {
         await stack.stop();
         checkLogs(runDir);
         if (process.env.HANABI_KEEP_RUN) console.log(`kept: ${runDir}`);

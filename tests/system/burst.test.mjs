@@ -2,17 +2,17 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import http from 'node:http';
-import { after, before, test } from 'node:test';
-import { freshStack, newBroadcast, programmeFile, pushFile, sleep, waitFor, waitForState } from '../lib/fixture.mjs';
+import { before, test } from 'node:test';
+import { atEnd, freshStack, newBroadcast, programmeFile, pushFile, sleep, waitFor, waitForState } from '../lib/fixture.mjs';
 import { SimulatedPlayer } from '../lib/simulated_player.mjs';
 
 const PLAYERS = 500;
 const SUSPENDED_S = 20;
 let stack;
-before(async () => { stack = await freshStack(after, { graceMs: 60000 }); });
+before(async () => { stack = await freshStack({ graceMs: 60000 }); });
 
 const agent = new http.Agent({ keepAlive: true, maxSockets: 600 });
-after(() => agent.destroy());
+atEnd(() => agent.destroy());
 
 /** A request like a browser's: kept-alive connections, the body read to its end. */
 const request = (url) => new Promise((resolve, reject) => {

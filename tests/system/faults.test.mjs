@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { HlsMonitor } from '../lib/hls_monitor.mjs';
 import { freshStack, newBroadcast, programmeFile, pushFile, sleep, status, tcpProxy, waitFor, waitForState } from '../lib/fixture.mjs';
 
@@ -11,7 +11,7 @@ let stack;
 let file;
 before(async () => {
     file = await programmeFile(120);
-    stack = await freshStack(after, { graceMs: GRACE_MS, services: { transcoder: 2, 'segment-uploader': 2, ingest: 1 } });
+    stack = await freshStack({ graceMs: GRACE_MS, services: { transcoder: 2, 'segment-uploader': 2, ingest: 1 } });
 });
 
 /** A broadcast that is live with at least `segments` segments, its monitor and its pusher. */

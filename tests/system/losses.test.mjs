@@ -1,7 +1,7 @@
 // What the services stand on goes away: Redis comes back empty, MariaDB and the store are away for a while.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { HlsMonitor } from '../lib/hls_monitor.mjs';
 import { freshStack, newBroadcast, programmeFile, pushFile, run, sleep, status, waitFor, waitForState } from '../lib/fixture.mjs';
 
@@ -9,7 +9,7 @@ let stack;
 let file;
 before(async () => {
     file = await programmeFile(120);
-    stack = await freshStack(after, { graceMs: 60000 });
+    stack = await freshStack({ graceMs: 60000 });
 });
 
 async function onAir(t) {

@@ -1,17 +1,17 @@
 // The pages in Chromium against the real stack: moving video soon after the push, the overlay at a drop, the picture back without a reload.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { framesMove, launchBrowser, screenshot } from '../lib/browser.mjs';
-import { api, freshStack, newBroadcast, programmeFile, pushFile, pushGstreamer, sleep, waitFor, waitForState } from '../lib/fixture.mjs';
+import { api, atEnd, freshStack, newBroadcast, programmeFile, pushFile, pushGstreamer, sleep, waitFor, waitForState } from '../lib/fixture.mjs';
 
 let stack;
 let browser;
 let file;
 before(async () => {
     file = await programmeFile(120);
-    stack = await freshStack(after, { graceMs: 20000 });
+    stack = await freshStack({ graceMs: 20000 });
     browser = await launchBrowser();
-    after(() => browser.close());
+    atEnd(() => browser.close());
 });
 
 const bodyState = (page) => page.evaluate(() => document.body.dataset.state);

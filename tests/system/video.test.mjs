@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { measureSync } from '../lib/av_sync.mjs';
 import { HlsMonitor } from '../lib/hls_monitor.mjs';
 import { api, freshStack, newBroadcast, programmeFile, pushFile, pushGstreamer, run, sleep, status, waitFor, waitForState } from '../lib/fixture.mjs';
 
 let stack;
-before(async () => { stack = await freshStack(after, { graceMs: 20000 }); });
+before(async () => { stack = await freshStack({ graceMs: 20000 }); });
 
 test('a run with two drops keeps every rule, in step to 40 ms, until ENDLIST', { timeout: 180000 }, async (t) => {
     const file = await programmeFile(120);
