@@ -1,0 +1,128 @@
+/* The front page. It asks again every few seconds while it is looked at, and changes only the cards that changed. */
+import { listBroadcasts, thumbnailUrl } from './api.js';
+import { byId, el, setText } from './dom.js';
+import { ownerName, startedAgo, STATE_LABEL } from './format.js';
+
+const REFRESH_MS = 8000;
+const SHELVES = [
+    { id: 'live', states: ['live', 'suspended'], most: 60 },
+    { id: 'soon', states: ['scheduled'], most: 12 },
+    { id: 'past', states: ['archived', 'ended'], most: 12 },
+];
+
+let failures = 0;
+let timer = null;
+
+function makeCard(id) {
+    const image = el('img', { alt: '', loading: 'lazy', decoding: 'async' });
+    image.addEventListener('load', () => image.setAttribute('data-loaded', ''));
+    const link = el('a', { href: `/watch/${encodeURIComponent(id)}`, dir: 'auto' });
+    const badge = el('span', { class: 'badge' });
+    const avatar = el('span', { class: 'avatar', 'aria-hidden': 'true' });
+    const owner = el('p', { class: 'card-line', dir: 'auto' });
+    const since = el('p', { class: 'card-line' });
+    const words = el('div', {}, el('h3', { class: 'card-title' }, link), owner, since);
+    const card = el(
+        'article',
+        { class: 'card', 'data-id': id },
+        el('div', { class: 'card-picture' }, image),
+        badge,
+        el('div', { class: 'card-words' }, avatar, words),
+    );
+    return { card, image, link, badge, avatar, owner, since };
+}
+
+const cards = new Map(); // id -> the parts of its card
+
+function updateCard(broadcast) {
+    const parts = cards.get(broadcast.id) ?? makeCard(broadcast.id);
+    cards.set(broadcast.id, parts);
+    const name = ownerName(broadcast);
+    parts.card.dataset.state = broadcast.state;
+    parts.badge.dataset.state = broadcast.state;
+    setText(parts.badge, STATE_LABEL[broadcast.state] ?? '');
+    setText(parts.link, broadcast.title || 'Untitled');
+    setText(parts.owner, name);
+    setText(parts.avatar, [...name][0]?.toUpperCase() ?? '');
+    parts.avatar.hidden = !name;
+    setText(parts.since, startedAgo(broadcast));
+    const address = broadcast.state === 'scheduled' ? null : thumbnailUrl(broadcast);
+    if (!address) return parts.card;
+    // A live picture changes every ten seconds; the number asks past the browser's own memory, not past the edge's.
+    const moving = broadcast.state === 'live' ? `?t=${Math.floor(Date.now() / 10000)}` : '';
+    const source = `${address}${moving}`;
+    if (parts.image.getAttribute('src') !== source) loadThumbnail(parts.image, source);
+    return parts.card;
+}
+
+/* The old picture stays until the new one is here; one that is missing shows as the sky below. */
+function loadThumbnail(image, source) {
+    if (image.dataset.wanted === source) return;
+    image.dataset.wanted = source;
+    const next = new Image();
+    next.addEventListener('load', () => {
+        if (image.dataset.wanted === source) image.src = source;
+    });
+    next.src = source;
+}
+
+function fillShelf({ id }, broadcasts) {
+    const grid = byId(id);
+    grid.setAttribute('aria-busy', 'false');
+    const wanted = broadcasts.map(updateCard);
+    const same = wanted.length === grid.children.length && wanted.every((card, i) => grid.children[i] === card);
+    if (!same) grid.replaceChildren(...wanted);
+    const shelf = byId(`${id}-shelf`);
+    if (shelf) shelf.hidden = broadcasts.length === 0;
+    if (id !== 'live') return;
+    grid.hidden = broadcasts.length === 0;
+    byId('live-empty').hidden = broadcasts.length > 0;
+    byId('live-count').hidden = broadcasts.length === 0;
+    setText(byId('live-count'), String(broadcasts.length));
+}
+
+async function listShelf({ states, most }) {
+    const lists = await Promise.all(states.map((state) => listBroadcasts({ state })));
+    return lists.flatMap((list) => list.broadcasts ?? []).slice(0, most);
+}
+
+async function refresh() {
+    try {
+        const lists = await Promise.all(SHELVES.map(listShelf));
+        SHELVES.forEach((shelf, i) => fillShelf(shelf, lists[i]));
+        const shown = new Set(lists.flat().map((broadcast) => broadcast.id));
+        for (const id of cards.keys()) if (!shown.has(id)) cards.delete(id);
+        failures = 0;
+        byId('trouble').hidden = true;
+        document.body.dataset.state = 'ready';
+    } catch (error) {
+        failures += 1;
+        setText(
+            byId('trouble'),
+            error.status === 0 ? 'No connection. Trying again by itself…' : 'The list cannot be read right now. Trying again by itself…',
+        );
+        byId('trouble').hidden = false;
+        document.body.dataset.state = 'trouble';
+    }
+    plan();
+}
+
+/* Later and later while it fails, never in step with other pages. */
+function plan() {
+    clearTimeout(timer);
+    const base = Math.min(REFRESH_MS * 2 ** Math.min(failures, 3), 60000);
+    timer = setTimeout(() => (document.hidden ? plan() : refresh()), base * (0.75 + Math.random() * 0.5));
+}
+
+const wait = () =>
+    el(
+        'div',
+        { class: 'card card-wait', 'aria-hidden': 'true' },
+        el('div', { class: 'card-picture' }),
+        el('div', { class: 'card-words' }, el('p', { class: 'card-line' })),
+    );
+byId('live').replaceChildren(wait(), wait(), wait());
+document.addEventListener('visibilitychange', () => {
+    if (!document.hidden) refresh();
+});
+refresh();

@@ -1,0 +1,58 @@
+/* What lies over the picture when there is something to say. The kind stands in data-kind, so that style and tests read one word. */
+import { el, setText } from './dom.js';
+
+const MESSAGES = {
+    connecting: ['Connecting…', ''],
+    scheduled: ['Starting soon', 'The picture begins by itself. You can leave this page open.'],
+    loading: ['', ''],
+    suspended: ['The broadcast is interrupted', 'It will come back by itself. No need to reload.'],
+    returning: ['The broadcast is back', 'Joining again…'],
+    ended: ['This broadcast has ended', 'Thank you for watching.'],
+    missing: ['No such broadcast', 'The link may be wrong, or the broadcast was removed.'],
+    unsupported: ['This browser cannot play the broadcast', 'Try a current version of Chrome, Firefox, Edge or Safari.'],
+    tap: ['', ''],
+};
+
+export function createOverlay({ onTap }) {
+    const title = el('p', { class: 'overlay-title' });
+    const text = el('p', { class: 'overlay-text' });
+    const since = el('p', { class: 'overlay-since' });
+    const burst = el('div', { class: 'overlay-burst', 'aria-hidden': 'true' }, el('i'), el('i'), el('i'));
+    const more = el('a', { class: 'button button-quiet overlay-more', href: '/' }, 'See what is live');
+    const tap = el('button', { class: 'button overlay-tap', type: 'button', onclick: onTap }, 'Play');
+    const words = el('div', { class: 'overlay-words', role: 'status', 'aria-live': 'polite' }, title, text, since);
+    const element = el('div', { class: 'overlay', id: 'overlay', 'data-kind': 'connecting' }, burst, words, more, tap);
+
+    let sinceMs = null;
+    let sinceLabel = '';
+
+    function show(kind) {
+        if (element.dataset.kind === kind && title.textContent === (MESSAGES[kind]?.[0] ?? '')) return;
+        element.dataset.kind = kind;
+        element.hidden = kind === 'none';
+        const [head, body] = MESSAGES[kind] ?? ['', ''];
+        setText(title, head);
+        setText(text, body);
+        more.hidden = kind !== 'ended' && kind !== 'missing';
+        tap.hidden = kind !== 'tap';
+    }
+
+    /* A clock under the words, "Waiting for 1:05". */
+    function count(label, fromMs) {
+        sinceLabel = label;
+        sinceMs = fromMs;
+        tick();
+    }
+
+    function tick(now = Date.now()) {
+        if (sinceMs === null) return setText(since, '');
+        const seconds = Math.max(0, Math.round((now - sinceMs) / 1000));
+        const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+        // Announced once by its words above; a ticking clock would be read out every second.
+        since.setAttribute('aria-hidden', 'true');
+        return setText(since, `${sinceLabel} ${clock}`);
+    }
+
+    show('connecting');
+    return { element, show, count, tick };
+}

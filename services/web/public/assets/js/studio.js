@@ -1,0 +1,241 @@
+/* /studio: a name, then broadcasts; the one chosen stands in the address as #id. */
+import { ApiError, createBroadcast, createSession, endBroadcast, getBroadcast, listBroadcasts, renewStreamKey } from './api.js';
+import { byId, el, setIcon, setText } from './dom.js';
+import { startedAgo, STATE_LABEL } from './format.js';
+import { forgetSession, keepSession, session } from './session.js';
+import { createStage } from './stage.js';
+import { keyOf, rememberKey, setUpConnect, showConnect } from './studio-connect.js';
+
+let own = [];
+let chosen = null; // the broadcast on the desk
+let stage = null;
+let opening = 0;
+
+// ---- session ----
+
+function showWelcome() {
+    closeDesk();
+    byId('welcome').hidden = false;
+    byId('desk').hidden = true;
+    document.body.dataset.state = 'welcome';
+    byId('name').focus();
+}
+
+function showDesk() {
+    byId('welcome').hidden = true;
+    byId('desk').hidden = false;
+    document.body.dataset.state = 'desk';
+    setText(byId('me'), session().name);
+    refreshOwn();
+    openFromAddress();
+}
+
+/* Runs what a form or button asks for; says what went wrong where one looks. */
+async function attempt(errorId, button, work) {
+    const error = byId(errorId);
+    if (error) error.hidden = true;
+    button.disabled = true;
+    try {
+        await work();
+    } catch (failure) {
+        if (!(failure instanceof ApiError)) throw failure;
+        if (failure.status === 401) {
+            forgetSession();
+            showWelcome();
+            return;
+        }
+        if (!error) return say(failure.message);
+        setText(error, failure.message);
+        error.hidden = false;
+    } finally {
+        button.disabled = false;
+    }
+}
+
+function onSubmit(formId, errorId, work) {
+    byId(formId).addEventListener('submit', (event) => {
+        event.preventDefault();
+        attempt(errorId, event.target.querySelector('[type=submit]'), () => work(new FormData(event.target), event.target));
+    });
+}
+
+// ---- own broadcasts ----
+
+async function refreshOwn() {
+    const me = session();
+    if (!me) return;
+    try {
+        own = (await listBroadcasts({ owner: me.userId })).broadcasts ?? [];
+    } catch (error) {
+        if (error.status === 401) {
+            forgetSession();
+            return showWelcome();
+        }
+        // The list as it was, then.
+    }
+    return renderOwn();
+}
+
+function renderOwn() {
+    byId('own').replaceChildren(
+        ...own.map((broadcast) => {
+            const badge = el('span', { class: 'badge', 'data-state': broadcast.state }, STATE_LABEL[broadcast.state] ?? broadcast.state);
+            return el(
+                'li',
+                {},
+                el(
+                    'a',
+                    { href: `#${broadcast.id}`, 'aria-current': broadcast.id === chosen?.id ? 'true' : undefined },
+                    el('span', { class: 'own-title', dir: 'auto' }, broadcast.title || 'Untitled'),
+                    el('span', { class: 'own-line' }, badge, startedAgo(broadcast)),
+                ),
+            );
+        }),
+    );
+    byId('own-empty').hidden = own.length > 0;
+}
+
+// ---- the desk ----
+
+function closeDesk() {
+    opening += 1;
+    stage?.destroy();
+    stage = null;
+    chosen = null;
+    byId('broadcast').hidden = true;
+    byId('none').hidden = false;
+}
+
+async function openFromAddress() {
+    const id = decodeURIComponent(location.hash.slice(1));
+    if (id === chosen?.id) return;
+    closeDesk();
+    renderOwn();
+    if (!id) return;
+    const mine = opening;
+    try {
+        const broadcast = await getBroadcast(id);
+        if (mine === opening) open(broadcast);
+    } catch (error) {
+        if (mine === opening) say(error.status === 404 ? 'That broadcast does not exist.' : error.message);
+    }
+}
+
+function open(broadcast) {
+    closeDesk();
+    if (broadcast.stream_key) rememberKey(broadcast.id, broadcast.stream_key);
+    chosen = broadcast;
+    byId('none').hidden = true;
+    byId('broadcast').hidden = false;
+    setText(byId('title'), broadcast.title || 'Untitled');
+    setText(byId('since'), startedAgo(broadcast));
+    byId('watch-link').href = `/watch/${encodeURIComponent(broadcast.id)}`;
+    showConnect(broadcast, keyOf(broadcast.id));
+    renderOwn();
+    stage = createStage(byId('stage'), { id: broadcast.id, getPlaybackUrl, onState });
+    stage.start();
+}
+
+async function getPlaybackUrl(fresh) {
+    if (fresh || !chosen.playback_url) chosen = { ...chosen, ...(await getBroadcast(chosen.id)) };
+    return chosen.playback_url;
+}
+
+function onState(state) {
+    document.body.dataset.state = state;
+    if (!chosen) return;
+    const shown = { playing: 'live', returning: 'suspended', ending: 'ended' }[state] ?? state;
+    const over = shown === 'ended' || shown === 'missing';
+    const badge = byId('badge');
+    badge.dataset.state = shown;
+    badge.hidden = !STATE_LABEL[shown];
+    setText(badge, STATE_LABEL[shown] ?? '');
+    byId('end').hidden = over;
+    byId('connect').hidden = over;
+    if (STATE_LABEL[shown] && shown !== chosen.state) {
+        chosen.state = shown;
+        refreshOwn();
+    }
+}
+
+// ---- questions and answers ----
+
+function confirm(title, text, yes) {
+    const dialog = byId('confirm');
+    setText(byId('confirm-title'), title);
+    setText(byId('confirm-text'), text);
+    setText(byId('confirm-yes'), yes);
+    dialog.returnValue = 'no';
+    dialog.showModal();
+    return new Promise((resolve) => {
+        dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
+    });
+}
+
+let toastTimer = null;
+function say(text) {
+    const toast = byId('toast');
+    setText(toast, text);
+    toast.hidden = false;
+    clearTimeout(toastTimer);
+    toastTimer = setTimeout(() => {
+        toast.hidden = true;
+    }, 4000);
+}
+
+async function onEnd() {
+    const { id } = chosen;
+    if (!(await confirm('End the broadcast?', 'Viewers see that it is over. A broadcast that has ended cannot go on again.', 'End it')))
+        return;
+    await attempt(null, byId('end'), async () => {
+        await endBroadcast(id);
+        say('The broadcast has ended.');
+        refreshOwn();
+    });
+}
+
+async function onRenew() {
+    const { id } = chosen;
+    if (
+        !(await confirm(
+            'Renew the key?',
+            'The key of now stops working. An encoder that is connected has to connect again with the new one.',
+            'Renew it',
+        ))
+    )
+        return;
+    await attempt(null, byId('renew'), async () => {
+        const { stream_key: key } = await renewStreamKey(id);
+        rememberKey(id, key);
+        if (chosen?.id === id) showConnect(chosen, key);
+        say('There is a new key. The old one is void.');
+    });
+}
+
+onSubmit('session-form', 'session-error', async (form) => {
+    const name = form.get('name').trim();
+    keepSession(await createSession(name), name);
+    showDesk();
+});
+onSubmit('broadcast-form', 'broadcast-error', async (form, element) => {
+    const title = form.get('title').trim();
+    const broadcast = await createBroadcast(title);
+    element.reset();
+    rememberKey(broadcast.id, broadcast.stream_key);
+    own = [{ created_at_ms: Date.now(), title, ...broadcast }, ...own];
+    location.hash = broadcast.id;
+    open({ title, ...broadcast });
+});
+byId('end').addEventListener('click', onEnd);
+byId('renew').addEventListener('click', onRenew);
+byId('leave').addEventListener('click', () => {
+    forgetSession();
+    location.hash = '';
+    showWelcome();
+});
+window.addEventListener('hashchange', () => session() && openFromAddress());
+document.addEventListener('visibilitychange', () => !document.hidden && refreshOwn());
+setIcon(byId('reveal'), 'eye', 'Show the stream key');
+setUpConnect(say);
+if (session()) showDesk();
+else showWelcome();

@@ -1,0 +1,76 @@
+/* /watch/{id}: the stage, and what is known about the broadcast. */
+import { getBroadcast, thumbnailUrl } from './api.js';
+import { byId, icon, setText } from './dom.js';
+import { ownerName, startedAgo, STATE_LABEL } from './format.js';
+import { createStage } from './stage.js';
+
+const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
+const FIRST_RETRY_MS = 1000;
+const LONGEST_RETRY_MS = 15000;
+
+let broadcast = null;
+let retryMs = FIRST_RETRY_MS;
+
+const stage = createStage(byId('stage'), { id, getPlaybackUrl, onState });
+
+async function getPlaybackUrl(fresh) {
+    if (fresh || !broadcast?.playback_url) take(await getBroadcast(id));
+    return broadcast.playback_url;
+}
+
+function take(next) {
+    broadcast = { ...broadcast, ...next };
+    const name = ownerName(broadcast);
+    const title = broadcast.title || 'Untitled';
+    setText(byId('title'), title);
+    document.title = `${title} · Hanabi`;
+    setText(byId('owner-name'), name);
+    setText(byId('avatar'), [...name][0]?.toUpperCase() ?? '');
+    byId('owner').hidden = !name;
+    setText(byId('since'), startedAgo(broadcast));
+    if (broadcast.state !== 'scheduled') stage.setPoster(thumbnailUrl(broadcast));
+}
+
+/* What the page says about the state comes from /status alone, or, where that is silent at first, from the API. */
+async function describe() {
+    try {
+        take(await getBroadcast(id));
+        if (document.body.dataset.state === 'connecting') {
+            stage.hear({ state: broadcast.state, version: broadcast.version ?? 0, retry_after_ms: undefined });
+        }
+        return;
+    } catch (error) {
+        if (error.status === 404) return setText(byId('title'), 'Unknown broadcast');
+    }
+    // The picture does not wait for the words.
+    setTimeout(describe, retryMs * (0.5 + Math.random()));
+    retryMs = Math.min(retryMs * 2, LONGEST_RETRY_MS);
+}
+
+function onState(state) {
+    document.body.dataset.state = state;
+    const shown = { playing: 'live', returning: 'suspended', ending: 'live' }[state] ?? state;
+    const badge = byId('badge');
+    badge.dataset.state = shown;
+    badge.hidden = !STATE_LABEL[shown];
+    setText(badge, STATE_LABEL[shown] ?? '');
+    if (broadcast && state === 'live' && broadcast.state === 'scheduled') describe();
+}
+
+const share = byId('share');
+share.append(icon('share'), 'Copy the link');
+share.addEventListener('click', async () => {
+    try {
+        await navigator.clipboard.writeText(location.href);
+        share.lastChild.data = 'Link copied';
+    } catch {
+        share.lastChild.data = 'Copying is not allowed here';
+    }
+    setTimeout(() => {
+        share.lastChild.data = 'Copy the link';
+    }, 2500);
+});
+
+setInterval(() => broadcast && setText(byId('since'), startedAgo(broadcast)), 30000);
+stage.start();
+describe();
