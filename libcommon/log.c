@@ -3,6 +3,7 @@
 #include "libcommon/log.h"
 
 #include "libcommon/clock.h"
+#include "libcommon/utf8.h"
 
 #include <errno.h>
 #include <math.h>
@@ -52,20 +53,6 @@ static void put_text(struct line *line, const char *text)
     put_bytes(line, text, strlen(text));
 }
 
-/* The length of the well-formed UTF-8 sequence at `s` (RFC 3629: no overlong forms, no surrogates), 0 when there is
- * none. The terminating NUL is no continuation byte, so it is never run over. */
-static size_t utf8_length(const unsigned char *s)
-{
-    size_t len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-    for (size_t i = 1; i < len; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-        (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return len;
-}
-
 static void put_escaped_byte(struct line *line, unsigned char byte)
 {
     char escape[8];
@@ -99,7 +86,7 @@ static void put_string(struct line *line, const char *value)
         return;
     const unsigned char *s = (const unsigned char *)value;
     while (*s && !line->full) {
-        size_t len = utf8_length(s);
+        size_t len = utf8_sequence_len((const char *)s);
         if (len == 0)
             put_text(line, "\xef\xbf\xbd");
         else if (*s < 0x20 || *s == '"' || *s == '\\' || *s == 0x7f)

@@ -20,6 +20,7 @@
 struct fixture {
     struct event_base *loop;
     struct http_server *server;
+    struct http_server *impatient; /* idle_timeout_s is 1 */
     struct metrics *metrics;
     struct event *keep_alive;
     pthread_t thread;
@@ -63,6 +64,12 @@ static void handle_late(struct http_request *request, void *context)
     evtimer_add(fx.late, &soon);
 }
 
+/* Bytes that are no UTF-8 cannot be written as JSON. */
+static void handle_raw_header(struct http_request *request, void *context)
+{
+    http_reply_json(request, 200, json_pack("{s:s}", "value", http_request_header(request, "X-Raw")));
+}
+
 static void handle_never(struct http_request *request, void *context)
 {
     /* Left for http_server_destroy. */
@@ -93,6 +100,10 @@ static int setup(void **state)
     http_server_route(fx.server, "POST", "/echo", handle_echo, NULL);
     http_server_route(fx.server, "GET", "/late", handle_late, NULL);
     http_server_route(fx.server, "GET", "/never", handle_never, NULL);
+    http_server_route(fx.server, "GET", "/raw", handle_raw_header, NULL);
+    fx.impatient = http_server_create(fx.loop, &listen_at, &(struct http_server_options){.idle_timeout_s = 1});
+    assert_non_null(fx.impatient);
+    http_server_route(fx.impatient, "GET", "/hello/{name}", handle_hello, NULL);
     fx.late = evtimer_new(fx.loop, on_late, NULL);
     fx.keep_alive = event_new(fx.loop, -1, EV_PERSIST, on_tick, NULL);
     event_add(fx.keep_alive, &second);
@@ -104,6 +115,7 @@ static int teardown(void **state)
     event_base_loopbreak(fx.loop);
     pthread_join(fx.thread, NULL);
     http_server_destroy(fx.server);
+    http_server_destroy(fx.impatient);
     event_free(fx.late);
     event_free(fx.keep_alive);
     event_base_free(fx.loop);
@@ -112,9 +124,9 @@ static int teardown(void **state)
     return 0;
 }
 
-static int dial(void)
+static int dial_server(const struct http_server *server)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(http_server_port(fx.server))};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(http_server_port(server))};
     struct timeval timeout = {5, 0};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
@@ -122,6 +134,11 @@ static int dial(void)
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
     return fd;
+}
+
+static int dial(void)
+{
+    return dial_server(fx.server);
 }
 
 static void send_text(int fd, const char *text)
@@ -175,11 +192,96 @@ static void test_params_and_query_are_decoded(void **state)
     assert_non_null(strstr(answer, "bad_escape"));
 }
 
+static void test_bytes_that_are_no_utf8_end_in_an_error_and_not_in_an_abort(void **state)
+{
+    assert_non_null(strstr(ask("GET /hello/%ff HTTP/1.1\r\nHost: h\r\n\r\n"), "bad_escape"));
+    assert_non_null(strstr(ask("GET /hello/%c0%80 HTTP/1.1\r\nHost: h\r\n\r\n"), "bad_escape"));
+    assert_non_null(strstr(ask("GET /hello/x?q=%ff HTTP/1.1\r\nHost: h\r\n\r\n"), "\"q\":null"));
+    assert_non_null(strstr(ask("GET /raw HTTP/1.1\r\nHost: h\r\nX-Raw: \xff\r\n\r\n"), "500 Internal Server Error"));
+    assert_non_null(strstr(ask("GET /raw HTTP/1.1\r\nHost: h\r\nX-Raw: \xc3\xa9\r\n\r\n"), "\"value\":\"\xc3\xa9\""));
+}
+
+/* Reads to the end of the stream; for connections that the server closes. */
+static const char *receive_all(int fd)
+{
+    static char text[16384];
+    size_t len = 0;
+    ssize_t got;
+
+    while (len < sizeof(text) - 1 && (got = recv(fd, text + len, sizeof(text) - 1 - len, 0)) > 0)
+        len += (size_t)got;
+    text[len] = '\0';
+    return text;
+}
+
+static void test_head_is_answered_without_a_body(void **state)
+{
+    int fd = dial();
+
+    send_text(fd, "HEAD /hello/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    const char *text = receive_all(fd);
+    assert_non_null(strstr(text, "200 OK"));
+    assert_non_null(strstr(text, "Content-Length: "));
+    assert_non_null(strstr(text, " GMT\r\n"));
+    assert_string_equal(strstr(text, "\r\n\r\n"), "\r\n\r\n");
+    close(fd);
+}
+
+static void test_a_hopeless_body_is_refused_before_it_is_read(void **state)
+{
+    /* Nothing of the body is ever sent: the answer must not wait for it. */
+    assert_non_null(strstr(ask("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999\r\n\r\n"), "413 "));
+    const char *text = ask("POST /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n");
+    assert_non_null(strstr(text, "413 "));
+    assert_null(strstr(text, "100 Continue"));
+    int fd = dial();
+    send_text(fd, "POST /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 7\r\n\r\n");
+    char interim[64] = "";
+    assert_true(recv(fd, interim, sizeof(interim) - 1, 0) > 0);
+    assert_non_null(strstr(interim, "100 Continue"));
+    send_text(fd, "{\"a\":3}");
+    assert_non_null(strstr(receive(fd, 1), "{\"a\":3}"));
+    close(fd);
+}
+
+static void test_an_endless_body_is_cut_off(void **state)
+{
+    static char chunk[65536 + 16];
+    int fd = dial(), sent = 0;
+
+    int head = sprintf(chunk, "10000\r\n");
+    memset(chunk + head, 'x', 65536);
+    memcpy(chunk + head + 65536, "\r\n", 2);
+    send_text(fd, "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    /* The sockets' buffers take some of it as well; 64 MiB is more than they can hold. */
+    while (sent < 1024 && send(fd, chunk, (size_t)head + 65538, MSG_NOSIGNAL) > 0)
+        sent++;
+    assert_true(sent < 1024);
+    close(fd);
+}
+
+static void test_a_client_that_drips_is_closed(void **state)
+{
+    int fd = dial_server(fx.impatient), bytes = 0;
+    struct timeval pause = {0, 50000};
+    char answer;
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &pause, sizeof(pause));
+    send_text(fd, "GET /hello/");
+    /* A byte every 50 ms never lets the idle timeout of 1 s pass. */
+    while (bytes < 200 && send(fd, "x", 1, MSG_NOSIGNAL) == 1 && recv(fd, &answer, 1, 0) != 0)
+        bytes++;
+    assert_true(bytes > 20 && bytes < 200);
+    close(fd);
+}
+
 static void test_unknown_paths_and_methods(void **state)
 {
     assert_non_null(strstr(ask("GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n"), "404 Not Found"));
     assert_non_null(strstr(ask("GET /hello/ HTTP/1.1\r\nHost: h\r\n\r\n"), "404 Not Found"));
     assert_non_null(strstr(ask("DELETE /echo HTTP/1.1\r\nHost: h\r\n\r\n"), "405 Method Not Allowed"));
+    assert_non_null(strstr(ask("DELETE /echo HTTP/1.1\r\nHost: h\r\n\r\n"), "Allow: POST\r\n"));
+    assert_non_null(strstr(ask("POST /late HTTP/1.1\r\nHost: h\r\n\r\n"), "Allow: GET, HEAD\r\n"));
 }
 
 static void test_bodies(void **state)
@@ -282,7 +384,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_params_and_query_are_decoded),
+        cmocka_unit_test(test_bytes_that_are_no_utf8_end_in_an_error_and_not_in_an_abort),
         cmocka_unit_test(test_unknown_paths_and_methods),
+        cmocka_unit_test(test_head_is_answered_without_a_body),
+        cmocka_unit_test(test_a_hopeless_body_is_refused_before_it_is_read),
+        cmocka_unit_test(test_an_endless_body_is_cut_off),
+        cmocka_unit_test(test_a_client_that_drips_is_closed),
         cmocka_unit_test(test_bodies),
         cmocka_unit_test(test_pipelined_requests_on_one_connection),
         cmocka_unit_test(test_a_slow_client_disturbs_nobody),
