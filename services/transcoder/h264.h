@@ -45,7 +45,8 @@ struct h264_sps {
     bool fixed_frame_rate;
 };
 
-/* `nal` with its header byte. 0, or -1: no SPS, truncated, or values outside the standard (also sizes above 16384). */
+/* `nal` with its header byte. 0, or -1: no SPS, truncated, or values outside the standard (also sizes above 16384). A
+ * VUI that cannot be read is taken as absent. */
 int h264_sps_parse(const uint8_t *nal, size_t len_bytes, struct h264_sps *sps) __attribute__((warn_unused_result));
 /* The size at which the picture is to be shown when samples are not square: the width is adapted. */
 void h264_sps_display_size(const struct h264_sps *sps, int *width, int *height);

@@ -256,6 +256,24 @@ static void test_one_stray_message(void **state)
         }
 }
 
+/* With nothing beside it, the offset of a moment ago is what brings the stream back. */
+static void test_one_stray_message_alone(void **state)
+{
+    static const int32_t strays_ms[] = {-400, -3000, 4000, 100000};
+
+    for (size_t stray = 0; stray < sizeof strays_ms / sizeof *strays_ms; stray++)
+        for (int audio = 0; audio < 2; audio++) {
+            struct timeline timeline = begun();
+            capture(0, 10, 50000, !audio, audio, 0);
+            messages[100].timestamp_ms += (uint32_t)strays_ms[stray];
+            feed(&timeline, 0, messages_count);
+            assert_rising();
+            assert_int_equal(messages[100].event, TIMELINE_REBASED);
+            assert_int_equal(messages[101].event, TIMELINE_FOLLOWED);
+            assert_int_equal(messages[messages_count - 1].stamp.dts_us, messages[messages_count - 1].true_us);
+        }
+}
+
 static void test_one_stream_alone(void **state)
 {
     for (int audio = 0; audio < 2; audio++) {
@@ -520,6 +538,7 @@ int main(void)
         cmocka_unit_test(test_restart_at_zero),
         cmocka_unit_test(test_back_steps),
         cmocka_unit_test(test_one_stray_message),
+        cmocka_unit_test(test_one_stray_message_alone),
         cmocka_unit_test(test_one_stream_alone),
         cmocka_unit_test(test_true_gaps),
         cmocka_unit_test(test_gap_behind_a_stall),
