@@ -225,6 +225,11 @@ bool lease_is_safe(const struct lease *lease)
     return lease->state == LEASE_HELD && clock_monotonic_ms() < lease->safe_until_ms;
 }
 
+int64_t lease_safe_until_ms(const struct lease *lease)
+{
+    return lease_is_safe(lease) ? lease->safe_until_ms : 0;
+}
+
 void lease_release(struct lease *lease)
 {
     if (!lease || lease->released)

@@ -1,0 +1,28 @@
+/* Many HTTP requests at once on the libevent loop, by libcurl. Loop thread only. */
+#pragma once
+
+#include "services/segment-uploader/blob.h"
+
+struct event_base;
+struct http_client;
+
+struct http_client_request {
+    const char *method; /* "PUT", "GET", "DELETE", "PURGE" */
+    const char *url;
+    const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
+    struct blob *body;          /* may be NULL; a reference is taken */
+    const char *user_password;  /* "user:password" for `sigv4` */
+    const char *sigv4;          /* libcurl's CURLOPT_AWS_SIGV4, or NULL */
+    int64_t timeout_ms;
+    size_t max_response_bytes;
+};
+
+/* `status` is that of the answer, or 0 with a phrase in `why` when there was none. `answer` is borrowed. Exactly once,
+ * never before http_client_send returns. */
+typedef void (*http_client_fn)(int status, const char *why, struct blob *answer, void *context);
+
+struct http_client *http_client_create(struct event_base *loop, int max_connections);
+/* No callback after this. */
+void http_client_destroy(struct http_client *client);
+void http_client_send(struct http_client *client, const struct http_client_request *request, http_client_fn done,
+                      void *context);
