@@ -8,9 +8,20 @@ extern const struct redis_script script_broadcast_create; /* live-api; ingest an
 extern const struct redis_script script_broadcast_end;    /* live-api */
 extern const struct redis_script script_broadcast_live;   /* segment-uploader: a segment can be fetched */
 extern const struct redis_script script_broadcast_saved;  /* live-api: the state stands in MySQL */
+extern const struct redis_script script_stream_key_renew; /* live-api */
 extern const struct redis_script script_session_open;     /* ingest */
 extern const struct redis_script script_session_touch;    /* ingest: media arrived */
 extern const struct redis_script script_session_close;    /* ingest */
 extern const struct redis_script script_watch_expire; /* segment-uploader: silence -> suspended, grace over -> ended */
 extern const struct redis_script script_segment_push; /* transcoder child */
 extern const struct redis_script script_segment_done; /* segment-uploader */
+
+/* On the chat Redis. */
+extern const struct redis_script script_chat_append;     /* chat; whoever has an event for all viewers of a broadcast */
+extern const struct redis_script script_chat_room_join;  /* chat */
+extern const struct redis_script script_chat_room_leave; /* chat */
+extern const struct redis_script script_chat_room_of;    /* chat */
+extern const struct redis_script script_chat_reap;       /* chat */
+extern const struct redis_script script_chat_sync;       /* chat */
+extern const struct redis_script script_chat_missed;     /* chat */
+extern const struct redis_script script_chat_presence;   /* chat */

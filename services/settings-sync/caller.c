@@ -1,17 +1,14 @@
 /* Who is asking. */
 #include "settings_sync.h"
 
-#include "libcommon/clock.h"
+#include "libcommon/http_auth.h"
 
 bool caller_of(struct settings_sync *sync, struct http_request *request, struct access_token *caller)
 {
-    const char *text = access_token_from_header(http_request_header(request, "Authorization"));
-    int error = access_token_verify(text, sync->config.jwt_secret, clock_wall_ms() / 1000, caller);
-
-    if (error == 0 && id_is_valid(caller->subject))
+    if (!http_auth_require(request, sync->config.jwt_secret, caller))
+        return false;
+    if (id_is_valid(caller->subject))
         return true;
-    http_reply_header(request, "WWW-Authenticate", "Bearer");
-    http_reply_error(request, 401, access_token_error_code(error == 0 ? ACCESS_TOKEN_FORGED : error),
-                     "this needs a valid token: Authorization: Bearer …");
+    http_reply_error(request, 401, access_token_error_code(ACCESS_TOKEN_FORGED), "the token's subject is not one of our ids");
     return false;
 }

@@ -1,0 +1,30 @@
+#include "libcommon/http_auth.h"
+
+#include "libcommon/clock.h"
+#include "libcommon/http_server.h"
+
+#include <string.h>
+
+static bool authenticate(struct http_request *request, const char *secret, bool anonymous_is_fine,
+                         struct access_token *caller)
+{
+    const char *header = http_request_header(request, "Authorization");
+    int error = access_token_verify(access_token_from_header(header), secret, clock_wall_ms() / 1000, caller);
+
+    if (error == 0 || (anonymous_is_fine && !header))
+        return true;
+    http_reply_header(request, "WWW-Authenticate", "Bearer");
+    http_reply_error(request, 401, access_token_error_code(error),
+                     "this needs a valid token: Authorization: Bearer <token>");
+    return false;
+}
+
+bool http_auth_require(struct http_request *request, const char *secret, struct access_token *caller)
+{
+    return authenticate(request, secret, false, caller);
+}
+
+bool http_auth_optional(struct http_request *request, const char *secret, struct access_token *caller)
+{
+    return authenticate(request, secret, true, caller);
+}

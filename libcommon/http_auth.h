@@ -1,0 +1,14 @@
+/* Who is asking: the bearer token of a request. Loop thread only. */
+#pragma once
+
+#include "libcommon/access_token.h"
+
+#include <stdbool.h>
+
+struct http_request;
+
+/* The caller; false: there is no valid token, and 401 has been answered. */
+bool http_auth_require(struct http_request *request, const char *secret, struct access_token *caller);
+/* The same where a caller may be anonymous: true with an empty subject when there is no token at all; a bad one is
+ * still 401. */
+bool http_auth_optional(struct http_request *request, const char *secret, struct access_token *caller);

@@ -1,0 +1,38 @@
+/* The SQL of broadcasts. On database workers only (see libcommon/db.h); every function returns 0 or a db_error. */
+#pragma once
+
+#include "live_api.h"
+
+struct db_connection;
+
+#define BROADCAST_LIST_MAX 100
+
+/* Where a list goes on: rows older than this one. */
+struct broadcast_cursor {
+    int64_t created_at_ms;
+    char id[ID_SIZE];
+};
+
+struct broadcast_query {
+    enum broadcast_state state;   /* BROADCAST_UNKNOWN: any */
+    char owner_id[ID_SIZE];       /* "": any */
+    struct broadcast_cursor from; /* created_at_ms 0: from the newest */
+    size_t limit;
+};
+
+int user_row_insert(struct db_connection *connection, const char *id, const char *name, const char *role,
+                    int64_t now_ms);
+/* The user's row is made too when it is missing: a token of ours is all that a user needs. */
+int broadcast_row_insert(struct db_connection *connection, const struct broadcast_view *view, const char *key_hash,
+                         int64_t grace_ms);
+/* `found` false: no such row. */
+int broadcast_row_load(struct db_connection *connection, const char *id, struct broadcast_view *view, bool *found);
+/* Newest first; `views` has room for query->limit + 1 rows, so that the caller sees whether there are more. */
+int broadcast_row_list(struct db_connection *connection, const struct broadcast_query *query,
+                       struct broadcast_view *views, size_t *count);
+int broadcast_row_set_key(struct db_connection *connection, const char *id, const char *key_hash, const uint8_t *sealed,
+                          size_t sealed_len);
+/* Writes the state if the row's version is lower. */
+int broadcast_row_save_state(struct db_connection *connection, const struct broadcast_view *view);
+/* `first` true: nobody has announced it before. */
+int broadcast_row_announce(struct db_connection *connection, const char *id, int64_t now_ms, bool *first);

@@ -1,0 +1,73 @@
+/* POST /api/v1/broadcasts/{id}/end: the owner, or an operator. Redis alone decides, so it works with MySQL away. */
+#include "live_api.h"
+
+#include "broadcast_row.h"
+#include "libcommon/alloc.h"
+#include "libcommon/http_auth.h"
+#include "libcommon/log.h"
+#include "proto/scripts.h"
+
+#include <hiredis/hiredis.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct end_job {
+    struct live_api *api;
+    struct http_request *request;
+    struct access_token caller;
+    struct broadcast_view view;
+};
+
+static void on_ended(int code, const redisReply *reply, void *context)
+{
+    struct end_job *job = context;
+
+    if (code != 0 || reply->type != REDIS_REPLY_ARRAY || reply->elements != 3) {
+        reply_unavailable(job->request, "Redis");
+    } else {
+        /* "illegal": it was over already, which is what was asked for. */
+        job->view.state = broadcast_state_from_name(reply->element[1]->str);
+        job->view.version = atoll(reply->element[2]->str);
+        log_info("broadcast.ended", log_str("broadcast", job->view.id), log_str("by", job->caller.subject),
+                 log_str("request_id", http_request_id(job->request)));
+        http_reply_json(job->request, 200, broadcast_view_to_json(job->api, &job->view, false));
+    }
+    free(job);
+}
+
+static void on_fetched(int code, const redisReply *reply, void *context)
+{
+    struct end_job *job = context;
+
+    if (code != 0) {
+        reply_unavailable(job->request, "Redis");
+    } else if (!broadcast_view_overlay(&job->view, reply)) {
+        http_reply_error(job->request, 404, "no_such_broadcast",
+                         "there is no broadcast with this id that could be ended");
+    } else if (strcmp(job->view.owner_id, job->caller.subject) != 0 && strcmp(job->caller.role, "operator") != 0) {
+        http_reply_error(job->request, 403, "not_the_owner", "only the owner may end a broadcast");
+    } else {
+        redis_link_script(
+            job->api->redis, &script_broadcast_end, on_ended, job, 2,
+            (const char *[]){job->view.id, strcmp(job->view.owner_id, job->caller.subject) == 0 ? "owner" : "operator"},
+            NULL);
+        return;
+    }
+    free(job);
+}
+
+void handle_broadcast_end(struct http_request *request, void *context)
+{
+    struct live_api *api = context;
+    struct access_token caller;
+    const char *id;
+
+    if (!http_auth_require(request, api->config.jwt_secret, &caller) || !(id = require_broadcast_id(request)))
+        return;
+    struct end_job *job = alloc_zero(1, sizeof(*job));
+    job->api = api;
+    job->request = request;
+    job->caller = caller;
+    strcpy(job->view.id, id);
+    broadcast_view_fetch(api, job->view.id, on_fetched, job);
+}

@@ -1,0 +1,147 @@
+/* GET /api/v1/broadcasts?state=&owner=me&limit=&cursor=: newest first. The rows say which, Redis says what state they
+ * are in now: one that has left the asked-for state since its row was written is left out. */
+#include "live_api.h"
+
+#include "broadcast_row.h"
+#include "libcommon/alloc.h"
+#include "libcommon/db.h"
+#include "libcommon/http_auth.h"
+#include "libcommon/redis_link.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_LIMIT 20
+
+struct list_job {
+    struct live_api *api;
+    struct http_request *request;
+    struct access_token caller;
+    struct broadcast_query query;
+    struct broadcast_view views[BROADCAST_LIST_MAX + 1];
+    size_t count;
+    size_t overlaid;
+    int code;
+};
+
+static void run(struct db_connection *connection, void *context)
+{
+    struct list_job *job = context;
+
+    job->code = broadcast_row_list(connection, &job->query, job->views, &job->count);
+}
+
+static void answer(struct list_job *job)
+{
+    size_t shown = job->count < job->query.limit ? job->count : job->query.limit;
+    json_t *list = json_array();
+    json_t *body = json_pack("{s:o}", "broadcasts", list);
+    char next[ID_SIZE + 24];
+
+    for (size_t i = 0; i < shown; i++) {
+        const struct broadcast_view *view = &job->views[i];
+
+        if (job->query.state == BROADCAST_UNKNOWN || view->state == job->query.state)
+            json_array_append_new(
+                list, broadcast_view_to_json(job->api, view, strcmp(job->caller.subject, view->owner_id) == 0));
+    }
+    if (job->count > shown) {
+        const struct broadcast_view *last = &job->views[shown - 1];
+
+        snprintf(next, sizeof(next), "%lld_%s", (long long)last->created_at_ms, last->id);
+        json_object_set_new(body, "next", json_string(next));
+    }
+    http_reply_json(job->request, 200, body);
+    free(job);
+}
+
+static void on_fetched(int code, const struct redisReply *reply, void *context)
+{
+    struct list_job *job = context;
+
+    if (code == 0)
+        broadcast_view_overlay(&job->views[job->overlaid], reply);
+    /* Redis answers in order, so the answers need no numbers. */
+    if (++job->overlaid == job->count)
+        answer(job);
+}
+
+static void overlay_all(struct list_job *job)
+{
+    size_t count = job->count;
+
+    for (size_t i = 0; i < count; i++)
+        broadcast_view_fetch(job->api, job->views[i].id, on_fetched, job);
+}
+
+static void done(int code, void *context)
+{
+    struct list_job *job = context;
+
+    if (code != 0 || job->code != 0) {
+        reply_unavailable(job->request, "the database");
+        free(job);
+    } else if (job->count == 0) {
+        answer(job);
+    } else {
+        overlay_all(job);
+    }
+}
+
+/* "<created_at_ms>_<id>", as `next` gave it. */
+static bool parse_cursor(const char *text, struct broadcast_cursor *cursor)
+{
+    char *end;
+    long long created_at_ms = strtoll(text, &end, 10);
+
+    if (end == text || *end != '_' || created_at_ms <= 0 || !id_is_valid(end + 1))
+        return false;
+    cursor->created_at_ms = created_at_ms;
+    strcpy(cursor->id, end + 1);
+    return true;
+}
+
+/* False: the request has been answered. */
+static bool parse_query(struct http_request *request, struct list_job *job)
+{
+    const char *state = http_request_query(request, "state");
+    const char *limit = http_request_query(request, "limit");
+    const char *cursor = http_request_query(request, "cursor");
+    const char *owner = http_request_query(request, "owner");
+    char *end = NULL;
+
+    job->query.limit = limit ? strtoul(limit, &end, 10) : DEFAULT_LIMIT;
+    job->query.state = broadcast_state_from_name(state);
+    if (state && job->query.state == BROADCAST_UNKNOWN)
+        http_reply_error(request, 400, "invalid_value", "state must be scheduled, live, suspended, ended or archived");
+    else if (limit && (*end || job->query.limit < 1 || job->query.limit > BROADCAST_LIST_MAX))
+        http_reply_error(request, 400, "invalid_value", "limit must be a whole number from 1 to 100");
+    else if (cursor && !parse_cursor(cursor, &job->query.from))
+        http_reply_error(request, 400, "invalid_value", "cursor must be the `next` of an earlier answer");
+    else if (owner && strcmp(owner, "me") != 0)
+        http_reply_error(request, 400, "invalid_value", "owner can only be me");
+    else if (owner && !job->caller.subject[0])
+        http_reply_error(request, 401, "token_missing", "owner=me needs a token");
+    else {
+        if (owner)
+            snprintf(job->query.owner_id, sizeof(job->query.owner_id), "%s", job->caller.subject);
+        return true;
+    }
+    return false;
+}
+
+void handle_broadcast_list(struct http_request *request, void *context)
+{
+    struct live_api *api = context;
+    struct list_job *job = alloc_zero(1, sizeof(*job));
+
+    job->api = api;
+    job->request = request;
+    if (!http_auth_optional(request, api->config.jwt_secret, &job->caller) || !parse_query(request, job)) {
+        free(job);
+        return;
+    }
+    if (db_submit(api->db, run, done, job) != 0)
+        done(DB_FULL, job);
+}

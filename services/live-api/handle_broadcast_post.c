@@ -1,0 +1,94 @@
+/* POST /api/v1/broadcasts: the row first, then Redis, then the answer with the stream key. A row whose hash could not
+ * be made is found by ingest when somebody pushes, and by the next reseed. */
+#include "live_api.h"
+
+#include "broadcast_row.h"
+#include "libcommon/alloc.h"
+#include "libcommon/clock.h"
+#include "libcommon/db.h"
+#include "libcommon/http_auth.h"
+#include "libcommon/log.h"
+#include "libcommon/random_id.h"
+#include "proto/scripts.h"
+
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct create_job {
+    struct live_api *api;
+    struct http_request *request;
+    struct broadcast_view view;
+    char key_hash[STREAM_KEY_HASH_SIZE];
+    int code;
+};
+
+static void run(struct db_connection *connection, void *context)
+{
+    struct create_job *job = context;
+
+    job->code = broadcast_row_insert(connection, &job->view, job->key_hash, job->api->config.grace_ms);
+}
+
+static void on_created(int code, const redisReply *reply, void *context)
+{
+    struct create_job *job = context;
+
+    if (code == 0 && reply->type == REDIS_REPLY_ARRAY && reply->elements == 3)
+        job->view.version = atoll(reply->element[2]->str);
+    else
+        log_warn("broadcast.not_in_redis", log_str("broadcast", job->view.id),
+                 log_str("why", redis_link_strerror(code)), log_str("request_id", http_request_id(job->request)));
+    log_info("broadcast.created", log_str("broadcast", job->view.id), log_str("owner", job->view.owner_id),
+             log_str("request_id", http_request_id(job->request)));
+    http_reply_json(job->request, 201, broadcast_view_to_json(job->api, &job->view, true));
+    free(job);
+}
+
+static void done(int code, void *context)
+{
+    struct create_job *job = context;
+    char grace[24], created[24];
+
+    if (code != 0 || job->code != 0) {
+        log_warn("broadcast.not_created", log_str("why", db_strerror(code != 0 ? code : job->code)),
+                 log_str("request_id", http_request_id(job->request)));
+        reply_unavailable(job->request, "the database");
+        free(job);
+        return;
+    }
+    snprintf(grace, sizeof(grace), "%lld", (long long)job->api->config.grace_ms);
+    snprintf(created, sizeof(created), "%lld", (long long)job->view.created_at_ms);
+    redis_link_script(job->api->redis, &script_broadcast_create, on_created, job, 10,
+                      (const char *[]){job->view.id, "scheduled", job->view.title, job->view.owner_id,
+                                       job->view.owner_name, job->key_hash, grace, created, "0", "created"},
+                      NULL);
+}
+
+void handle_broadcast_post(struct http_request *request, void *context)
+{
+    struct live_api *api = context;
+    struct access_token caller;
+    const json_t *body;
+    const char *title;
+    char key[STREAM_KEY_SIZE];
+
+    if (!http_auth_require(request, api->config.jwt_secret, &caller) || !(body = http_request_json(request)) ||
+        !(title = require_text(request, body, "title", TITLE_MAX_CHARS)))
+        return;
+    struct create_job *job = alloc_zero(1, sizeof(*job));
+    job->api = api;
+    job->request = request;
+    random_id(job->view.id);
+    snprintf(job->view.title, sizeof(job->view.title), "%s", title);
+    snprintf(job->view.owner_id, sizeof(job->view.owner_id), "%s", caller.subject);
+    snprintf(job->view.owner_name, sizeof(job->view.owner_name), "%s", caller.name);
+    job->view.state = BROADCAST_SCHEDULED;
+    job->view.created_at_ms = clock_wall_ms();
+    stream_key_make(key);
+    stream_key_hash(key, job->key_hash);
+    job->view.key_sealed_len = stream_key_seal(api, key, job->view.key_sealed);
+    if (db_submit(api->db, run, done, job) != 0)
+        done(DB_FULL, job);
+}

@@ -1,0 +1,114 @@
+/* State of live-api: the public HTTP API of broadcasts, and the writer of their rows.
+ *
+ * Redis says what state a broadcast is in; MySQL keeps what must outlive it. A request for one broadcast is answered
+ * from both: the row for what does not change, the hash for what does. With MySQL away, what Redis knows still is
+ * answered. One file per endpoint (handle_*.c), broadcast_row.c for SQL, broadcast_view.c for JSON, state_saver.c and
+ * reseed.c for keeping the two together. Loop thread only. */
+#pragma once
+
+#include "libcommon/access_token.h"
+#include "libcommon/config.h"
+#include "libcommon/http_server.h"
+#include "proto/broadcast.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct db;
+struct redis_link;
+struct redisReply;
+struct service;
+struct state_saver;
+struct subscriber;
+
+#define STREAM_KEY_SIZE       41  /* "hk_" and 36 characters, with the NUL; room to spare */
+#define STREAM_KEY_HASH_SIZE  65  /* SHA-256 in hex, with the NUL */
+#define STREAM_KEY_SEALED_MAX 200 /* nonce, MAC and key */
+#define TITLE_MAX_CHARS       200
+#define NAME_MAX_CHARS        50
+
+struct live_api_config {
+    struct config_listen listen;
+    const char *redis_url;
+    const char *mysql_url;
+    const char *jwt_secret;
+    const char *key_seal_secret;
+    const char *hls_secret;
+    const char *rtmp_url;
+    int64_t grace_ms;
+    int64_t playback_window_s;
+    int64_t token_s;
+    bool local_mode;
+};
+
+struct live_api {
+    struct live_api_config config;
+    struct service *service;
+    struct http_server *http;
+    struct redis_link *redis;
+    struct subscriber *subscriber;
+    struct db *db;
+    struct state_saver *saver;
+    uint8_t seal_key[32];
+};
+
+extern const struct config_row live_api_config_rows[];
+
+/* A broadcast as it is answered: filled from the row, then from the hash (which wins for state and version). */
+struct broadcast_view {
+    char id[ID_SIZE];
+    char title[TITLE_MAX_CHARS * 4 + 1];
+    char owner_id[ID_SIZE];
+    char owner_name[sizeof(((struct access_token *)0)->name)];
+    enum broadcast_state state;
+    int64_t version;
+    int64_t created_at_ms;
+    int64_t live_at_ms;  /* 0: never was */
+    int64_t ended_at_ms; /* 0: has not */
+    uint8_t key_sealed[STREAM_KEY_SEALED_MAX];
+    size_t key_sealed_len; /* 0: none */
+};
+
+/* --- broadcast_view.c --- */
+
+/* `for_owner`: with stream key and RTMP address. */
+json_t *broadcast_view_to_json(const struct live_api *api, const struct broadcast_view *view, bool for_owner);
+/* The fields asked for by broadcast_view_fetch(), from an HMGET answer; false: Redis does not know it. */
+bool broadcast_view_overlay(struct broadcast_view *view, const struct redisReply *reply);
+/* Asks Redis for what overlays `id`'s view; `callback` as in redis_link.h. */
+void broadcast_view_fetch(struct live_api *api, const char *id,
+                          void (*callback)(int, const struct redisReply *, void *), void *context);
+
+/* --- playback_url.c --- */
+
+/* "/hls/<expires>/<signature>/live/<id>/master.m3u8": the same for all viewers within a window; valid for one to two
+ * windows. */
+void playback_url_make(const struct live_api *api, const char *id, int64_t now_s, const char *file, char *out,
+                       size_t out_size);
+
+/* --- stream_key.c --- */
+
+void stream_key_make(char key[STREAM_KEY_SIZE]);
+void stream_key_hash(const char *key, char hash[STREAM_KEY_HASH_SIZE]);
+size_t stream_key_seal(const struct live_api *api, const char *key, uint8_t sealed[STREAM_KEY_SEALED_MAX]);
+/* 0, or -1: not sealed with our secret. */
+int stream_key_open(const struct live_api *api, const uint8_t *sealed, size_t len, char key[STREAM_KEY_SIZE]);
+
+/* --- validate.c --- */
+
+/* The string member `name` of `body`, 1 to `max_chars` characters without control characters; NULL: 400 has been
+ * answered. */
+const char *require_text(struct http_request *request, const json_t *body, const char *name, size_t max_chars);
+/* The {id} of the path; NULL: 404 has been answered. */
+const char *require_broadcast_id(struct http_request *request);
+/* 503 with Retry-After. */
+void reply_unavailable(struct http_request *request, const char *what);
+
+/* --- endpoints --- */
+
+void handle_session_post(struct http_request *request, void *context);
+void handle_broadcast_post(struct http_request *request, void *context);
+void handle_broadcast_list(struct http_request *request, void *context);
+void handle_broadcast_get(struct http_request *request, void *context);
+void handle_broadcast_end(struct http_request *request, void *context);
+void handle_stream_key_post(struct http_request *request, void *context);
