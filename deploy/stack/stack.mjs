@@ -87,7 +87,7 @@ export class Stack {
         for (const [name, recipe] of Object.entries(recipes)) {
             const count = this.options.services?.[name] ?? recipe.instances;
             const binary = path.join(this.binDir, name);
-            if (!fs.existsSync(binary)) throw new Error(`${binary} is missing: build first`);
+            if (count > 0 && !fs.existsSync(binary)) throw new Error(`${binary} is missing: build first`);
             const shared = { rtmp: this.ports.rtmp };
             const list = [];
             this.servicePorts[name] = [];

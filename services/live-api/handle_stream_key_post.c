@@ -46,6 +46,16 @@ static void run(struct db_connection *connection, void *context)
         job->view = fresh;
 }
 
+static void on_fetched(int code, const struct redisReply *reply, void *context)
+{
+    struct key_job *job = context;
+
+    if (code == 0)
+        broadcast_view_overlay(&job->view, reply);
+    http_reply_json(job->request, 200, broadcast_view_to_json(job->api, &job->view, true));
+    free(job);
+}
+
 static void on_renewed(int code, const struct redisReply *reply, void *context)
 {
     struct key_job *job = context;
@@ -53,12 +63,12 @@ static void on_renewed(int code, const struct redisReply *reply, void *context)
     /* Redis away: the old hash goes on being known there until it is back; the caller has to know. */
     if (code != 0) {
         reply_unavailable(job->request, "Redis");
-    } else {
-        log_info("stream_key.renewed", log_str("broadcast", job->view.id),
-                 log_str("request_id", http_request_id(job->request)));
-        http_reply_json(job->request, 200, broadcast_view_to_json(job->api, &job->view, true));
+        free(job);
+        return;
     }
-    free(job);
+    log_info("stream_key.renewed", log_str("broadcast", job->view.id),
+             log_str("request_id", http_request_id(job->request)));
+    broadcast_view_fetch(job->api, job->view.id, on_fetched, job);
 }
 
 static void done(int code, void *context)
