@@ -13,24 +13,26 @@ const MESSAGES = {
     tap: ['', ''],
 };
 
-export function createOverlay({ onTap }) {
+/* messages: other words for some kinds, { kind: [title, text] } */
+export function createOverlay({ onTap, messages = {} }) {
+    const words = { ...MESSAGES, ...messages };
     const title = el('p', { class: 'overlay-title' });
     const text = el('p', { class: 'overlay-text' });
     const since = el('p', { class: 'overlay-since' });
     const burst = el('div', { class: 'overlay-burst', 'aria-hidden': 'true' }, el('i'), el('i'), el('i'));
     const more = el('a', { class: 'button button-quiet overlay-more', href: '/' }, 'See what is live');
     const tap = el('button', { class: 'button overlay-tap', type: 'button', onclick: onTap }, 'Play');
-    const words = el('div', { class: 'overlay-words', role: 'status', 'aria-live': 'polite' }, title, text, since);
-    const element = el('div', { class: 'overlay', id: 'overlay', 'data-kind': 'connecting' }, burst, words, more, tap);
+    const spoken = el('div', { class: 'overlay-words', role: 'status', 'aria-live': 'polite' }, title, text, since);
+    const element = el('div', { class: 'overlay', id: 'overlay', 'data-kind': 'connecting' }, burst, spoken, more, tap);
 
     let sinceMs = null;
     let sinceLabel = '';
 
     function show(kind) {
-        if (element.dataset.kind === kind && title.textContent === (MESSAGES[kind]?.[0] ?? '')) return;
+        if (element.dataset.kind === kind && title.textContent === (words[kind]?.[0] ?? '')) return;
         element.dataset.kind = kind;
         element.hidden = kind === 'none';
-        const [head, body] = MESSAGES[kind] ?? ['', ''];
+        const [head, body] = words[kind] ?? ['', ''];
         setText(title, head);
         setText(text, body);
         more.hidden = kind !== 'ended' && kind !== 'missing';

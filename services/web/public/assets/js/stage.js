@@ -4,6 +4,7 @@
  *     stage.start(); … stage.destroy();
  *
  * getPlaybackUrl(fresh) -> Promise of the URL; fresh: the one given before was refused.
+ * messages: the overlay's words where they differ, see overlay.js.
  * onState(state): follow.js' phase, with "playing" for live with a moving picture.
  */
 import { fetchStatus } from './api.js';
@@ -25,11 +26,11 @@ const realClock = {
     clearTimeout: (handle) => clearTimeout(handle),
 };
 
-export function createStage(root, { id, getPlaybackUrl, onState = () => {}, poster = null }) {
+export function createStage(root, { id, getPlaybackUrl, onState = () => {}, poster = null, messages = {} }) {
     const video = el('video', { id: 'video', playsinline: true, autoplay: true, 'aria-label': 'Live picture' });
     video.muted = true;
     const still = el('canvas', { class: 'still', 'aria-hidden': 'true', hidden: true });
-    const overlay = createOverlay({ onTap: () => setWantsPlay(true) });
+    const overlay = createOverlay({ onTap: () => setWantsPlay(true), messages });
     const stats = createStats();
     const player = createPlayer(video, { onTrouble, onProgress, onFinished, onLevels });
     const controls = createControls(video, {
@@ -88,6 +89,7 @@ export function createStage(root, { id, getPlaybackUrl, onState = () => {}, post
         } else if (next === 'scheduled') overlay.count('Waiting for', Date.now());
         else overlay.count('', null);
         phase = next;
+        if (phase === 'ended') video.pause();
         render();
     }
 

@@ -28,7 +28,7 @@ export function rememberKey(id, key) {
 export function showConnect(broadcast, key) {
     byId('rtmp-url').value = broadcast.rtmp_url ?? '';
     byId('stream-key').value = key ?? '';
-    byId('stream-key').placeholder = key ? '' : 'Shown only once. Renew it to get a new one.';
+    byId('stream-key').placeholder = key ? '' : 'Renew it to get a new key';
     for (const button of byId('key-field').querySelectorAll('button')) button.hidden = !key;
     hideKey();
     // On the screen as dots, for whoever looks over the shoulder; the copy has the key.

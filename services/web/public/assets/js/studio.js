@@ -6,6 +6,12 @@ import { forgetSession, keepSession, session } from './session.js';
 import { createStage } from './stage.js';
 import { keyOf, rememberKey, setUpConnect, showConnect } from './studio-connect.js';
 
+const MESSAGES = {
+    scheduled: ['Waiting for your encoder', 'Start streaming; the preview begins with the first picture.'],
+    suspended: ['Your encoder is gone', 'Viewers wait. Connect again with the same key and it goes on.'],
+    ended: ['This broadcast has ended', 'Make a new one to go live again.'],
+};
+
 let own = [];
 let chosen = null; // the broadcast on the desk
 let stage = null;
@@ -132,7 +138,7 @@ function open(broadcast) {
     byId('watch-link').href = `/watch/${encodeURIComponent(broadcast.id)}`;
     showConnect(broadcast, keyOf(broadcast.id));
     renderOwn();
-    stage = createStage(byId('stage'), { id: broadcast.id, getPlaybackUrl, onState });
+    stage = createStage(byId('stage'), { id: broadcast.id, getPlaybackUrl, onState, messages: MESSAGES });
     stage.start();
 }
 

@@ -40,7 +40,10 @@ async function describe() {
         }
         return;
     } catch (error) {
-        if (error.status === 404) return setText(byId('title'), 'Unknown broadcast');
+        if (error.status === 404) {
+            byId('share').hidden = true;
+            return setText(byId('title'), 'Unknown broadcast');
+        }
     }
     // The picture does not wait for the words.
     setTimeout(describe, retryMs * (0.5 + Math.random()));
