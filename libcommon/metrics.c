@@ -126,6 +126,22 @@ struct metric *metrics_histogram(struct metrics *metrics, const char *name, cons
     return find_or_make(metrics, TYPE_HISTOGRAM, name, help, labels, bounds, count);
 }
 
+void metrics_label_escape(const char *value, char *out, size_t out_size)
+{
+    size_t len = 0;
+
+    assert(out_size > 0);
+    for (; *value; value++) {
+        bool is_special = *value == '"' || *value == '\\' || *value == '\n';
+        if (len + (is_special ? 2 : 1) >= out_size)
+            break;
+        if (is_special)
+            out[len++] = '\\';
+        out[len++] = *value == '\n' ? 'n' : *value;
+    }
+    out[len] = '\0';
+}
+
 static double bits_to_double(uint64_t bits)
 {
     double value;

@@ -26,6 +26,9 @@ struct metric *metrics_gauge(struct metrics *metrics, const char *name, const ch
 struct metric *metrics_histogram(struct metrics *metrics, const char *name, const char *help, const char *labels,
                                  const double *bounds, size_t count);
 
+/* Writes `value` as it may stand between a label's quotes (cut when `out` is too small, never within an escape). */
+void metrics_label_escape(const char *value, char *out, size_t out_size);
+
 void metric_add(struct metric *metric, double amount);    /* counters (amount ≥ 0) and gauges */
 void metric_set(struct metric *metric, double value);     /* gauges */
 void metric_observe(struct metric *metric, double value); /* histograms */

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define LAG_PERIOD_MS 500
+#define STALL_MS      1000
 
 struct runner_config {
     struct config_listen admin_listen;
@@ -61,12 +62,12 @@ struct service {
     struct dependency dependencies[16];
     size_t dependencies_count;
     bool draining;
+    bool finished; /* the loop is to end, or need not begin */
     int64_t lag_due_ms;
-    struct metric *lag, *resident, *cpu, *open_fds;
+    struct metric *lag, *stalls, *resident, *cpu, *open_fds;
 };
 
-/* --- what the service asks of us
- * ------------------------------------------------------------------------------------------ */
+/* What the service asks of us. */
 
 struct event_base *service_loop(struct service *service)
 {
@@ -90,6 +91,8 @@ bool service_is_draining(struct service *service)
 
 void service_drained(struct service *service)
 {
+    /* The flag is for a call from within start: a loop that does not run yet forgets that it was to break. */
+    service->finished = true;
     event_base_loopbreak(service->loop);
 }
 
@@ -100,8 +103,7 @@ void service_add_dependency(struct service *service, const char *name, service_r
     service->dependencies[service->dependencies_count++] = (struct dependency){name, ready, context};
 }
 
-/* --- the admin port
- * ------------------------------------------------------------------------------------------------------- */
+/* The admin port. */
 
 static void handle_healthz(struct http_request *request, void *context)
 {
@@ -162,8 +164,10 @@ static void handle_metrics(struct http_request *request, void *context)
     getrusage(RUSAGE_SELF, &usage);
     metric_set(service->resident, resident_bytes());
     metric_set(service->open_fds, count_open_fds());
-    metric_set(service->cpu, (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-                                 (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
+    double cpu_s = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                   (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    if (cpu_s > metric_value(service->cpu))
+        metric_add(service->cpu, cpu_s - metric_value(service->cpu));
     char *page = metrics_render(service->metrics);
     if (!page) {
         http_reply_error(request, 500, "out_of_memory", "the page could not be made");
@@ -201,12 +205,13 @@ static void make_metrics(struct service *service)
                (double)clock_wall_ms() / 1000);
     service->resident = metrics_gauge(metrics, "process_resident_memory_bytes", "resident memory", NULL);
     service->open_fds = metrics_gauge(metrics, "process_open_fds", "open file descriptors", NULL);
-    service->cpu = metrics_gauge(metrics, "process_cpu_seconds_total", "user and system time", NULL);
+    service->cpu = metrics_counter(metrics, "process_cpu_seconds_total", "user and system time", NULL);
     service->lag = metrics_gauge(metrics, "hanabi_loop_lag_seconds", "how late the loop's last timer was", NULL);
+    service->stalls =
+        metrics_counter(metrics, "hanabi_loop_stalls_total", "times the loop was late by 1 s or more", NULL);
 }
 
-/* --- timers and signals
- * --------------------------------------------------------------------------------------------------- */
+/* Timers and signals. */
 
 static void arm(struct event *timer, int64_t delay_ms)
 {
@@ -220,7 +225,13 @@ static void on_lag_timer(evutil_socket_t fd, short events, void *context)
     struct service *service = context;
     int64_t now_ms = clock_monotonic_ms();
 
-    metric_set(service->lag, (double)(now_ms > service->lag_due_ms ? now_ms - service->lag_due_ms : 0) / 1000);
+    int64_t lag_ms = now_ms > service->lag_due_ms ? now_ms - service->lag_due_ms : 0;
+    metric_set(service->lag, (double)lag_ms / 1000);
+    if (lag_ms >= STALL_MS) {
+        static struct log_limiter limiter = LOG_LIMITER(10000);
+        metric_add(service->stalls, 1);
+        log_limited(&limiter, LOG_LEVEL_WARN, "loop.stalled", log_int("late_ms", lag_ms));
+    }
     service->lag_due_ms = now_ms + LAG_PERIOD_MS;
     arm(service->lag_timer, LAG_PERIOD_MS);
 }
@@ -230,7 +241,7 @@ static void on_drain_timer(evutil_socket_t fd, short events, void *context)
     struct service *service = context;
 
     log_warn("service.drain_cut", log_int("after_ms", service->config.drain_ms));
-    event_base_loopbreak(service->loop);
+    service_drained(service);
 }
 
 static void on_signal(evutil_socket_t signal_number, short events, void *context)
@@ -238,7 +249,7 @@ static void on_signal(evutil_socket_t signal_number, short events, void *context
     struct service *service = context;
 
     if (service->draining || !service->definition->drain) {
-        event_base_loopbreak(service->loop);
+        service_drained(service);
         return;
     }
     service->draining = true;
@@ -261,8 +272,7 @@ static void make_events(struct service *service)
     arm(service->lag_timer, LAG_PERIOD_MS);
 }
 
-/* --- configuration
- * -------------------------------------------------------------------------------------------------------- */
+/* Configuration. */
 
 static void print_help(const struct service_definition *definition)
 {
@@ -336,17 +346,33 @@ static void name_instance(struct service *service)
         snprintf(service->instance, sizeof(service->instance), "%s-%d", host, (int)getpid());
 }
 
-/* --- the life of a process
- * ------------------------------------------------------------------------------------------------ */
+/* The life of a process. */
+
+/* A server of ten thousand sockets must not end at the shell's default of 1,024 descriptors. */
+static void raise_descriptor_limit(struct service *service)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        getrlimit(RLIMIT_NOFILE, &limit);
+    metric_set(metrics_gauge(service->metrics, "process_max_fds", "most file descriptors this process may open", NULL),
+               (double)limit.rlim_cur);
+}
 
 static int run(struct service *service)
 {
     const struct service_definition *definition = service->definition;
     int status = 1;
 
-    if (start_admin(service) == 0 && definition->start(service, definition->state) == 0) {
+    if (start_admin(service) != 0)
+        return status;
+    if (definition->start(service, definition->state) == 0) {
         log_info("service.started", log_int("admin_port", http_server_port(service->admin)), log_int("pid", getpid()));
-        event_base_dispatch(service->loop);
+        if (!service->finished)
+            event_base_dispatch(service->loop);
         log_info("service.stopped");
         status = 0;
     }
@@ -395,6 +421,7 @@ int service_main(const struct service_definition *definition, int argc, char **a
     if (sodium_init() < 0 || evthread_use_pthreads() != 0 || !(service.loop = event_base_new()))
         abort();
     make_metrics(&service);
+    raise_descriptor_limit(&service);
     make_events(&service);
     int status = run(&service);
     free_all(&service);
