@@ -221,15 +221,12 @@ static void *worker(void *context)
     return NULL;
 }
 
-static void on_finished(evutil_socket_t fd, short what, void *context)
+/* Reports what the workers have finished. */
+static void deliver_finished(struct disk *disk)
 {
-    struct disk *disk = context;
     struct operation_list finished = TAILQ_HEAD_INITIALIZER(finished);
     struct operation *op;
-    uint64_t count;
 
-    if (read(fd, &count, sizeof(count)) < 0)
-        return;
     pthread_mutex_lock(&disk->shared->mutex);
     TAILQ_CONCAT(&finished, &disk->shared->finished, link);
     pthread_mutex_unlock(&disk->shared->mutex);
@@ -240,6 +237,14 @@ static void on_finished(evutil_socket_t fd, short what, void *context)
             op->done(op->error, op->kind == OPERATION_READ && !op->error ? op->blob : NULL, op->context);
         free_operation(op);
     }
+}
+
+static void on_finished(evutil_socket_t fd, short what, void *context)
+{
+    uint64_t count;
+
+    if (read(fd, &count, sizeof(count)) > 0)
+        deliver_finished(context);
 }
 
 struct disk *disk_create(struct event_base *loop, int workers)
@@ -277,6 +282,7 @@ struct disk *disk_create(struct event_base *loop, int workers)
 void disk_destroy(struct disk *disk, int64_t timeout_ms)
 {
     struct shared *shared;
+    struct operation *op;
     struct timespec until;
 
     if (!disk)
@@ -296,6 +302,15 @@ void disk_destroy(struct disk *disk, int64_t timeout_ms)
     while (shared->users > 1)
         if (pthread_cond_timedwait(&shared->wake, &shared->mutex, &until) == ETIMEDOUT)
             break;
+    pthread_mutex_unlock(&shared->mutex);
+    deliver_finished(disk);
+    /* The rest is in the hands of workers that hang, and theirs to free. */
+    while ((op = TAILQ_FIRST(&disk->by_age))) {
+        TAILQ_REMOVE(&disk->by_age, op, by_age);
+        if (op->done)
+            op->done(ECANCELED, NULL, op->context);
+    }
+    pthread_mutex_lock(&shared->mutex);
     leave_shared(shared);
     free(disk);
 }

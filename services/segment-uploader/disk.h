@@ -23,7 +23,7 @@ struct disk_write {
 };
 
 struct disk *disk_create(struct event_base *loop, int workers);
-/* Waits up to `timeout_ms` for what is under way; what hangs longer is left behind. No callback after this. */
+/* Waits up to `timeout_ms` for what is under way; the callbacks of what hangs longer are called with ECANCELED. */
 void disk_destroy(struct disk *disk, int64_t timeout_ms);
 void disk_write(struct disk *disk, const struct disk_write *write, disk_done_fn done, void *context);
 /* EFBIG above max_bytes. */

@@ -184,8 +184,10 @@ void http_client_destroy(struct http_client *client)
 
     if (!client)
         return;
-    while ((transfer = TAILQ_FIRST(&client->transfers)))
+    while ((transfer = TAILQ_FIRST(&client->transfers))) {
+        transfer->done(0, "cancelled", NULL, transfer->context);
         free_transfer(transfer);
+    }
     curl_multi_cleanup(client->multi);
     event_free(client->timer);
     event_free(client->reap);

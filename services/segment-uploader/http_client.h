@@ -17,12 +17,13 @@ struct http_client_request {
     size_t max_response_bytes;
 };
 
-/* `status` is that of the answer, or 0 with a phrase in `why` when there was none. `answer` is borrowed. Exactly once,
+/* `status` is that of the answer, or 0 with a phrase in `why` when there was none. `answer` is borrowed, and NULL when
+ * there was none. Exactly once,
  * never before http_client_send returns. */
 typedef void (*http_client_fn)(int status, const char *why, struct blob *answer, void *context);
 
 struct http_client *http_client_create(struct event_base *loop, int max_connections);
-/* No callback after this. */
+/* What is under way is reported as cancelled. */
 void http_client_destroy(struct http_client *client);
 void http_client_send(struct http_client *client, const struct http_client_request *request, http_client_fn done,
                       void *context);

@@ -11,7 +11,7 @@
 
 #define PROBE_PATH           "hanabi-probe"
 #define PROBE_EVERY_MS       2000
-#define PROBE_WHEN_IDLE_MS   15000
+#define PROBE_WHEN_IDLE_MS   4000
 #define PROBE_STILL_GOING_MS 5000
 
 struct store {

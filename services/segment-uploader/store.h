@@ -43,7 +43,7 @@ struct store_options {
 /* NULL with a sentence in `error`: the url is broken. */
 struct store *store_create(struct event_base *loop, const struct store_options *options, char *error,
                            size_t error_size);
-/* No callback after this. */
+/* What is still under way is reported as STORE_AWAY. */
 void store_destroy(struct store *store);
 void store_put(struct store *store, const struct store_put *put, store_done_fn done, void *context);
 void store_get(struct store *store, const char *path, size_t max_bytes, store_get_fn done, void *context);
