@@ -89,6 +89,12 @@ test('a live broadcast plays at once and is asked about every second or so', asy
     for (let i = 1; i < page.polls.length; i += 1) assert.ok(page.polls[i] - page.polls[i - 1] <= 1250, 'a suspension shows within 1.25 s');
 });
 
+test('/status under load stretches its times: so do the polls of those who watch', async () => {
+    const page = makePage({ answer: { state: 'live', version: 1, retry_after_ms: 30000 } });
+    await page.watch(20000);
+    assert.ok(page.polls.length <= 6, `${page.polls.length} polls in 20 s`);
+});
+
 test('a scheduled broadcast begins by itself, after the time that it is told', async () => {
     const page = makePage({ answer: { state: 'scheduled', version: 1, retry_after_ms: 3000 } });
     await page.clock.run(2900);

@@ -44,15 +44,13 @@ const broadcastPath = (id) => `/api/v1/broadcasts/${encodeURIComponent(id)}`;
 
 export const createSession = (name) => call('POST', '/api/v1/sessions', { body: { name } });
 export const createBroadcast = (title) => call('POST', '/api/v1/broadcasts', { body: { title }, auth: true });
-export const getBroadcast = (id) => call('GET', broadcastPath(id), { auth: true });
+export const getBroadcast = (id, { asOwner = false } = {}) => call('GET', broadcastPath(id), { auth: asOwner });
 export const endBroadcast = (id) => call('POST', `${broadcastPath(id)}/end`, { auth: true });
 export const renewStreamKey = (id) => call('POST', `${broadcastPath(id)}/stream_key`, { auth: true });
 
-export function listBroadcasts(filter, next) {
-    const query = new URLSearchParams(filter);
-    if (next) query.set('next', next);
-    return call('GET', `/api/v1/broadcasts?${query}`, { auth: filter.owner !== undefined });
-}
+/* filter: { state?, owner: "me"?, limit? } */
+export const listBroadcasts = (filter) =>
+    call('GET', `/api/v1/broadcasts?${new URLSearchParams(filter)}`, { auth: filter.owner !== undefined });
 
 /* For follow.js: a 404 is an answer there, not a failure. */
 export async function fetchStatus(id) {
@@ -62,11 +60,4 @@ export async function fetchStatus(id) {
         if (error.status === 404) return { missing: true };
         throw error;
     }
-}
-
-/* Pictures lie beside the multivariant playlist, under the same signature. */
-export function thumbnailUrl(broadcast) {
-    if (broadcast.thumbnail_url) return broadcast.thumbnail_url;
-    if (!broadcast.playback_url) return null;
-    return broadcast.playback_url.replace(/[^/]*$/, 'thumbnail.jpg');
 }

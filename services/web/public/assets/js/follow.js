@@ -26,6 +26,7 @@
 export const FOLLOW_SETTINGS = Object.freeze({
     livePollMs: 1000, // while playing: a suspension shows within about a second
     livePollJitter: 0.25, // either way
+    livePollShare: 6, // of retry_after_ms, when that is longer: 6 s is what /status says at ease
     waitJitter: 0.1, // on top of retry_after_ms, never below it
     waitMs: 2000, // when retry_after_ms is missing
     minWaitMs: 250,
@@ -113,8 +114,11 @@ export function createFollower({ fetchStatus, actions, clock, random = Math.rand
         return clamp(told, set.minWaitMs, set.maxWaitMs) * (1 + random() * set.waitJitter);
     }
 
-    function livePollMs() {
-        return set.livePollMs * (1 + (random() * 2 - 1) * set.livePollJitter);
+    /* While playing, the rhythm is the page's own, until /status is under load and stretches its times: then so do the polls. */
+    function livePollMs(retryAfterMs) {
+        const told = Number.isFinite(retryAfterMs) ? Math.min(retryAfterMs, set.maxWaitMs) : 0;
+        const pollMs = Math.max(set.livePollMs, told / set.livePollShare);
+        return pollMs * (1 + (random() * 2 - 1) * set.livePollJitter);
     }
 
     // ---- hearing ----
@@ -126,7 +130,7 @@ export function createFollower({ fetchStatus, actions, clock, random = Math.rand
         if (answer.missing) return hearMissing();
         if (answer.version < version) {
             // An instance that is behind: its state is history, its time is as good as any.
-            return askIn(phase === 'live' || phase === 'returning' ? livePollMs() : waitMs(answer.retry_after_ms));
+            return askIn(phase === 'live' || phase === 'returning' ? livePollMs(answer.retry_after_ms) : waitMs(answer.retry_after_ms));
         }
         version = answer.version;
         switch (answer.state) {
@@ -154,7 +158,7 @@ export function createFollower({ fetchStatus, actions, clock, random = Math.rand
     }
 
     function hearLive(answer) {
-        askIn(livePollMs());
+        askIn(livePollMs(answer.retry_after_ms));
         if (phase === 'connecting') {
             enter('live');
             return play('start');

@@ -1,5 +1,5 @@
 /* The front page. It asks again every few seconds while it is looked at, and changes only the cards that changed. */
-import { listBroadcasts, thumbnailUrl } from './api.js';
+import { listBroadcasts } from './api.js';
 import { byId, el, setText } from './dom.js';
 import { ownerName, startedAgo, STATE_LABEL } from './format.js';
 
@@ -46,7 +46,7 @@ function updateCard(broadcast) {
     setText(parts.avatar, [...name][0]?.toUpperCase() ?? '');
     parts.avatar.hidden = !name;
     setText(parts.since, startedAgo(broadcast));
-    const address = broadcast.state === 'scheduled' ? null : thumbnailUrl(broadcast);
+    const address = broadcast.state === 'scheduled' ? null : broadcast.thumbnail_url;
     if (!address) return parts.card;
     // A live picture changes every ten seconds; the number asks past the browser's own memory, not past the edge's.
     const moving = broadcast.state === 'live' ? `?t=${Math.floor(Date.now() / 10000)}` : '';
@@ -82,7 +82,7 @@ function fillShelf({ id }, broadcasts) {
 }
 
 async function listShelf({ states, most }) {
-    const lists = await Promise.all(states.map((state) => listBroadcasts({ state })));
+    const lists = await Promise.all(states.map((state) => listBroadcasts({ state, limit: 40 })));
     return lists.flatMap((list) => list.broadcasts ?? []).slice(0, most);
 }
 

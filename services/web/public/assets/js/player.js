@@ -9,9 +9,9 @@
  */
 import { bufferAhead } from './buffer.js';
 import { NativePlayer } from './player-native.js';
-import { paceRate } from './pace.js';
+import { createPacer } from './pace.js';
 
-const LIVE_SYNC_S = 3.5; // behind the newest segment's end: one segment being made, one to play, and a reserve
+const LIVE_SYNC_S = 3.5; // where to begin, behind the newest segment's end; pace.js takes it from there
 const once = (firstByteMs, loadMs) => ({
     default: { maxTimeToFirstByteMs: firstByteMs, maxLoadTimeMs: loadMs, timeoutRetry: null, errorRetry: null },
 });
@@ -38,7 +38,10 @@ class HlsPlayer {
         this.hls = null;
         this.level = -1; // chosen by the viewer: height, or -1 for automatic
         this.finishing = false;
+        this.halted = false;
         this.ended = false; // the playlist has its end
+        this.pacer = createPacer();
+        video.addEventListener('seeking', () => this.pacer.reset());
     }
 
     play(url) {
@@ -62,11 +65,14 @@ class HlsPlayer {
     }
 
     resume() {
+        this.halted = false;
+        this.pacer.reset();
         this.finishing = false;
         this.hls?.startLoad(-1);
     }
 
     halt() {
+        this.halted = true;
         this.hls?.stopLoad();
     }
 
@@ -78,12 +84,9 @@ class HlsPlayer {
     /* Called a few times a second: pace, and the end of what is left. */
     tick() {
         if (!this.hls) return;
-        this.video.playbackRate = paceRate({
-            rate: this.video.playbackRate,
-            latencyS: this.ended || this.finishing ? 0 : this.hls.latency,
-            targetS: this.hls.targetLatency ?? LIVE_SYNC_S,
-            bufferS: this.bufferS(),
-        });
+        const live = !this.video.paused && !this.ended && !this.finishing;
+        if (!live) this.pacer.reset();
+        this.video.playbackRate = live ? this.pacer.tick(performance.now(), this.bufferS()) : 1;
         if (this.finishing && this.ended && this.bufferS() < 0.15) this.events.onFinished();
     }
 
@@ -97,9 +100,11 @@ class HlsPlayer {
     }
 
     #drop() {
+        this.pacer.reset();
         this.hls?.destroy();
         this.hls = null;
         this.finishing = false;
+        this.halted = false;
         this.ended = false;
     }
 
@@ -110,6 +115,8 @@ class HlsPlayer {
             this.hls?.recoverMediaError();
             return;
         }
+        // One that was halted runs dry by intention.
+        if (data.details === ErrorDetails.BUFFER_STALLED_ERROR && !this.halted && !this.finishing) this.pacer.stalled();
         const network = data.type === ErrorTypes.NETWORK_ERROR;
         if (!network && !data.fatal) return;
         if (this.finishing) {

@@ -1,31 +1,9 @@
 /* The panel that tells an encoder where to push: address, key, and the words for OBS and ffmpeg. */
 import { byId, setIcon, setText } from './dom.js';
 
-const KEYS = 'hanabi.stream_keys';
-
-/* The service keeps only a hash of a key, so it can say it once; until the tab closes, this page remembers. */
-function readKeys() {
-    try {
-        return JSON.parse(sessionStorage.getItem(KEYS) ?? '{}');
-    } catch {
-        return {};
-    }
-}
-
-const keys = readKeys();
-
-export const keyOf = (id) => (Object.hasOwn(keys, id) ? keys[id] : null);
-
-export function rememberKey(id, key) {
-    keys[id] = key;
-    try {
-        sessionStorage.setItem(KEYS, JSON.stringify(keys));
-    } catch {
-        // Then it is remembered until the page is left.
-    }
-}
-
-export function showConnect(broadcast, key) {
+/* The key comes with the answers to its owner, and to nobody else. */
+export function showConnect(broadcast) {
+    const key = broadcast.stream_key;
     byId('rtmp-url').value = broadcast.rtmp_url ?? '';
     byId('stream-key').value = key ?? '';
     byId('stream-key').placeholder = key ? '' : 'Renew it to get a new key';

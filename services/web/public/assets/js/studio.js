@@ -4,7 +4,7 @@ import { byId, el, setIcon, setText } from './dom.js';
 import { startedAgo, STATE_LABEL } from './format.js';
 import { forgetSession, keepSession, session } from './session.js';
 import { createStage } from './stage.js';
-import { keyOf, rememberKey, setUpConnect, showConnect } from './studio-connect.js';
+import { setUpConnect, showConnect } from './studio-connect.js';
 
 const MESSAGES = {
     scheduled: ['Waiting for your encoder', 'Start streaming; the preview begins with the first picture.'],
@@ -71,7 +71,7 @@ async function refreshOwn() {
     const me = session();
     if (!me) return;
     try {
-        own = (await listBroadcasts({ owner: me.userId })).broadcasts ?? [];
+        own = (await listBroadcasts({ owner: 'me', limit: 50 })).broadcasts ?? [];
     } catch (error) {
         if (error.status === 401) {
             forgetSession();
@@ -120,8 +120,10 @@ async function openFromAddress() {
     if (!id) return;
     const mine = opening;
     try {
-        const broadcast = await getBroadcast(id);
-        if (mine === opening) open(broadcast);
+        const broadcast = await getBroadcast(id, { asOwner: true });
+        if (mine !== opening) return;
+        if (broadcast.owner?.id === session().userId) open(broadcast);
+        else say('That broadcast belongs to somebody else.');
     } catch (error) {
         if (mine === opening) say(error.status === 404 ? 'That broadcast does not exist.' : error.message);
     }
@@ -129,21 +131,20 @@ async function openFromAddress() {
 
 function open(broadcast) {
     closeDesk();
-    if (broadcast.stream_key) rememberKey(broadcast.id, broadcast.stream_key);
     chosen = broadcast;
     byId('none').hidden = true;
     byId('broadcast').hidden = false;
     setText(byId('title'), broadcast.title || 'Untitled');
     setText(byId('since'), startedAgo(broadcast));
     byId('watch-link').href = `/watch/${encodeURIComponent(broadcast.id)}`;
-    showConnect(broadcast, keyOf(broadcast.id));
+    showConnect(broadcast);
     renderOwn();
     stage = createStage(byId('stage'), { id: broadcast.id, getPlaybackUrl, onState, messages: MESSAGES });
     stage.start();
 }
 
 async function getPlaybackUrl(fresh) {
-    if (fresh || !chosen.playback_url) chosen = { ...chosen, ...(await getBroadcast(chosen.id)) };
+    if (fresh || !chosen.playback_url) chosen = { ...chosen, ...(await getBroadcast(chosen.id, { asOwner: true })) };
     return chosen.playback_url;
 }
 
@@ -205,15 +206,17 @@ async function onRenew() {
     if (
         !(await confirm(
             'Renew the key?',
-            'The key of now stops working. An encoder that is connected has to connect again with the new one.',
+            'The present key stops working. An encoder that is on air stays on air; the next time, it needs the new key.',
             'Renew it',
         ))
     )
         return;
     await attempt(null, byId('renew'), async () => {
-        const { stream_key: key } = await renewStreamKey(id);
-        rememberKey(id, key);
-        if (chosen?.id === id) showConnect(chosen, key);
+        const renewed = await renewStreamKey(id);
+        if (chosen?.id === id) {
+            chosen.stream_key = renewed.stream_key;
+            showConnect(chosen);
+        }
         say('There is a new key. The old one is void.');
     });
 }
@@ -227,8 +230,7 @@ onSubmit('broadcast-form', 'broadcast-error', async (form, element) => {
     const title = form.get('title').trim();
     const broadcast = await createBroadcast(title);
     element.reset();
-    rememberKey(broadcast.id, broadcast.stream_key);
-    own = [{ created_at_ms: Date.now(), title, ...broadcast }, ...own];
+    own = [{ title, ...broadcast }, ...own];
     location.hash = broadcast.id;
     open({ title, ...broadcast });
 });

@@ -1,5 +1,5 @@
 /* /watch/{id}: the stage, and what is known about the broadcast. */
-import { getBroadcast, thumbnailUrl } from './api.js';
+import { getBroadcast } from './api.js';
 import { byId, icon, setText } from './dom.js';
 import { ownerName, startedAgo, STATE_LABEL } from './format.js';
 import { createStage } from './stage.js';
@@ -28,7 +28,7 @@ function take(next) {
     setText(byId('avatar'), [...name][0]?.toUpperCase() ?? '');
     byId('owner').hidden = !name;
     setText(byId('since'), startedAgo(broadcast));
-    if (broadcast.state !== 'scheduled') stage.setPoster(thumbnailUrl(broadcast));
+    if (broadcast.state !== 'scheduled') stage.setPoster(broadcast.thumbnail_url);
 }
 
 /* What the page says about the state comes from /status alone, or, where that is silent at first, from the API. */
