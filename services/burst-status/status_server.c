@@ -466,10 +466,17 @@ uint16_t status_server_port(const struct status_server *server)
 
 void status_server_drain(struct status_server *server)
 {
+    struct connection *connection, *next;
+
     server->draining = true;
     close_listener(server);
     server->now_ms = clock_monotonic_ms();
     while (!TAILQ_EMPTY(&server->idle))
         close_connection(server, TAILQ_FIRST(&server->idle));
+    for (connection = TAILQ_FIRST(&server->stalled); connection; connection = next) {
+        next = TAILQ_NEXT(connection, entry);
+        if (connection->state == CONNECTION_READING && connection->in_len == 0) /* has not said anything yet */
+            close_connection(server, connection);
+    }
     /* The tick, not this call, says that it is over: the caller's state is not in the middle of anything then. */
 }

@@ -1,0 +1,5 @@
+hanabi_unit_test(services/burst-status/test_status_request burst_status_parts)
+hanabi_unit_test(services/burst-status/test_status_table burst_status_parts)
+hanabi_unit_test(services/burst-status/test_status_answer burst_status_parts)
+hanabi_unit_test(services/burst-status/test_retry_policy burst_status_parts)
+hanabi_fuzz_target(status_request burst_status_parts)
