@@ -5,7 +5,8 @@
 local id = ARGV[1]
 local key = '$KEY_BROADCAST' .. id
 local b = redis.call('HMGET', key, 'state', 'session', 'grace_ms')
-if not b[1] then
+-- A hash without a session was restored by somebody else (live-api) after a loss: the session is to be opened again too.
+if not b[1] or not b[2] then
     return 'unknown'
 end
 if b[1] == 'ended' or b[1] == 'archived' then
