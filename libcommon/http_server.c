@@ -425,6 +425,11 @@ static void free_routes(struct http_server *server)
     free(server->unmatched.pattern);
 }
 
+bool http_server_is_idle(const struct http_server *server)
+{
+    return LIST_EMPTY(&server->requests);
+}
+
 void http_server_destroy(struct http_server *server)
 {
     struct http_request *request;

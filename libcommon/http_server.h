@@ -12,6 +12,7 @@
 #include "libcommon/config.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,8 @@ void http_server_route(struct http_server *server, const char *method, const cha
                        void *context);
 /* Stops listening; open requests go on. */
 void http_server_quiesce(struct http_server *server);
+/* No request is waiting for its answer, or for its answer to be sent. */
+bool http_server_is_idle(const struct http_server *server);
 /* Every request must have been answered, or is answered 503 here. */
 void http_server_destroy(struct http_server *server);
 

@@ -16,6 +16,8 @@
 #define KEY_BROADCASTS "hanabi:broadcasts"
 /* set: ids whose state has changed and does not stand in MySQL yet; emptied by live-api */
 #define KEY_BROADCASTS_UNSAVED "hanabi:broadcasts:unsaved"
+/* string: live-api has put all broadcasts of MySQL that are not over into this Redis; absent: Redis came back empty */
+#define KEY_BROADCASTS_RESTORED "hanabi:broadcasts:restored"
 /* string: SHA-256 of a stream key in hex -> broadcast id */
 #define KEY_STREAM_KEY "hanabi:stream_key:"
 /* sorted set: live broadcasts, by when they count as silent (ms on Redis' clock) */

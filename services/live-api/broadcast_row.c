@@ -106,6 +106,11 @@ int broadcast_row_set_key(struct db_connection *connection, const char *id, cons
                    DB_PARAMS(db_str(key_hash), db_bytes(sealed, sealed_len), db_str(id)));
 }
 
+int broadcast_row_set_title(struct db_connection *connection, const char *id, const char *title)
+{
+    return db_exec(connection, "UPDATE broadcasts SET title = ? WHERE id = ?", DB_PARAMS(db_str(title), db_str(id)));
+}
+
 static struct db_param time_param(int64_t time_ms)
 {
     return time_ms > 0 ? db_int(time_ms) : db_str(NULL);

@@ -32,6 +32,7 @@ int broadcast_row_list(struct db_connection *connection, const struct broadcast_
                        struct broadcast_view *views, size_t *count);
 int broadcast_row_set_key(struct db_connection *connection, const char *id, const char *key_hash, const uint8_t *sealed,
                           size_t sealed_len);
+int broadcast_row_set_title(struct db_connection *connection, const char *id, const char *title);
 /* Writes the state if the row's version is lower. */
 int broadcast_row_save_state(struct db_connection *connection, const struct broadcast_view *view);
 /* `first` true: nobody has announced it before. */

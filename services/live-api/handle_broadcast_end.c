@@ -1,11 +1,14 @@
-/* POST /api/v1/broadcasts/{id}/end: the owner, or an operator. Redis alone decides, so it works with MySQL away. */
+/* POST /api/v1/broadcasts/{id}/end: the owner, or an operator. Redis alone decides, so it works with MySQL
+ * away; the row is asked only about what Redis does not know. */
 #include "live_api.h"
 
 #include "broadcast_row.h"
 #include "libcommon/alloc.h"
+#include "libcommon/db.h"
 #include "libcommon/http_auth.h"
 #include "libcommon/log.h"
 #include "proto/scripts.h"
+#include "reseeder.h"
 
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
@@ -16,6 +19,8 @@ struct end_job {
     struct http_request *request;
     struct access_token caller;
     struct broadcast_view view;
+    bool found;
+    int code;
 };
 
 static void on_ended(int code, const redisReply *reply, void *context)
@@ -35,6 +40,40 @@ static void on_ended(int code, const redisReply *reply, void *context)
     free(job);
 }
 
+/* --- Redis does not know it: over for long, never there, or lost ---- */
+
+static void run(struct db_connection *connection, void *context)
+{
+    struct end_job *job = context;
+    char id[ID_SIZE];
+
+    strcpy(id, job->view.id);
+    job->code = broadcast_row_load(connection, id, &job->view, &job->found);
+}
+
+static void done(int code, void *context)
+{
+    struct end_job *job = context;
+    bool over = job->view.state == BROADCAST_ENDED || job->view.state == BROADCAST_ARCHIVED;
+
+    if (code != 0 || job->code != 0) {
+        reply_unavailable(job->request, "the database");
+    } else if (!job->found) {
+        http_reply_error(job->request, 404, "no_such_broadcast", "there is no broadcast with this id");
+    } else if (require_owner(job->request, &job->caller, job->view.owner_id, true)) {
+        if (over) {
+            http_reply_json(job->request, 200, broadcast_view_to_json(job->api, &job->view, false));
+        } else {
+            /* It has to be in Redis to be ended there. */
+            reseeder_wake(job->api->reseeder);
+            reply_unavailable(job->request, "the broadcast's state");
+        }
+    }
+    free(job);
+}
+
+/* --- the usual way ---- */
+
 static void on_fetched(int code, const redisReply *reply, void *context)
 {
     struct end_job *job = context;
@@ -42,11 +81,10 @@ static void on_fetched(int code, const redisReply *reply, void *context)
     if (code != 0) {
         reply_unavailable(job->request, "Redis");
     } else if (!broadcast_view_overlay(&job->view, reply)) {
-        http_reply_error(job->request, 404, "no_such_broadcast",
-                         "there is no broadcast with this id that could be ended");
-    } else if (strcmp(job->view.owner_id, job->caller.subject) != 0 && strcmp(job->caller.role, "operator") != 0) {
-        http_reply_error(job->request, 403, "not_the_owner", "only the owner may end a broadcast");
-    } else {
+        if (live_api_submit(job->api, run, done, job) != 0)
+            done(DB_FULL, job);
+        return;
+    } else if (require_owner(job->request, &job->caller, job->view.owner_id, true)) {
         redis_link_script(
             job->api->redis, &script_broadcast_end, on_ended, job, 2,
             (const char *[]){job->view.id, strcmp(job->view.owner_id, job->caller.subject) == 0 ? "owner" : "operator"},

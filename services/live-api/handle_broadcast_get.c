@@ -1,4 +1,6 @@
-/* GET /api/v1/broadcasts/{id}: the row overlaid with Redis; with one of the two away, what the other knows. */
+/* GET /api/v1/broadcasts/{id}: from Redis, so that a crowd that opens the page does not reach MySQL; the row is read
+ * for the owner (who sees the stream key) and for what Redis does not know. With one of the two away: what the other
+ * knows. */
 #include "live_api.h"
 
 #include "broadcast_row.h"
@@ -14,43 +16,58 @@ struct get_job {
     struct live_api *api;
     struct http_request *request;
     struct access_token caller;
-    struct broadcast_view view;
-    bool found;
+    struct broadcast_view view; /* from Redis, if `known` */
+    struct broadcast_view row;  /* from MySQL, if `found` */
+    bool known, found;
     int code;
 };
+
+static void answer(struct get_job *job)
+{
+    bool is_owner = strcmp(job->caller.subject, job->view.owner_id) == 0;
+
+    http_reply_json(job->request, 200, broadcast_view_to_json(job->api, &job->view, is_owner));
+    free(job);
+}
 
 static void run(struct db_connection *connection, void *context)
 {
     struct get_job *job = context;
-    char id[ID_SIZE];
 
-    strcpy(id, job->view.id);
-    job->code = broadcast_row_load(connection, id, &job->view, &job->found);
-    strcpy(job->view.id, id);
-}
-
-static void on_fetched(int code, const struct redisReply *reply, void *context)
-{
-    struct get_job *job = context;
-    bool known = code == 0 && broadcast_view_overlay(&job->view, reply);
-
-    if (job->found || known)
-        http_reply_json(
-            job->request, 200,
-            broadcast_view_to_json(job->api, &job->view, strcmp(job->caller.subject, job->view.owner_id) == 0));
-    else if (job->code != 0)
-        reply_unavailable(job->request, "the database");
-    else
-        http_reply_error(job->request, 404, "no_such_broadcast", "there is no broadcast with this id");
-    free(job);
+    job->code = broadcast_row_load(connection, job->view.id, &job->row, &job->found);
 }
 
 static void done(int code, void *context)
 {
     struct get_job *job = context;
 
-    job->code = code != 0 ? code : job->code;
-    broadcast_view_fetch(job->api, job->view.id, on_fetched, job);
+    if (job->found && job->known) {
+        memcpy(job->view.key_sealed, job->row.key_sealed, sizeof(job->view.key_sealed));
+        job->view.key_sealed_len = job->row.key_sealed_len;
+        answer(job);
+    } else if (job->found) {
+        job->view = job->row;
+        answer(job);
+    } else if (job->known) {
+        answer(job);
+    } else {
+        if (code != 0 || job->code != 0)
+            reply_unavailable(job->request, "the database");
+        else
+            http_reply_error(job->request, 404, "no_such_broadcast", "there is no broadcast with this id");
+        free(job);
+    }
+}
+
+static void on_fetched(int code, const struct redisReply *reply, void *context)
+{
+    struct get_job *job = context;
+
+    job->known = code == 0 && broadcast_view_overlay(&job->view, reply);
+    if (job->known && strcmp(job->caller.subject, job->view.owner_id) != 0)
+        answer(job);
+    else if (live_api_submit(job->api, run, done, job) != 0)
+        done(DB_FULL, job);
 }
 
 void handle_broadcast_get(struct http_request *request, void *context)
@@ -66,6 +83,5 @@ void handle_broadcast_get(struct http_request *request, void *context)
     job->request = request;
     job->caller = caller;
     strcpy(job->view.id, id);
-    if (db_submit(api->db, run, done, job) != 0)
-        done(DB_FULL, job);
+    broadcast_view_fetch(api, job->view.id, on_fetched, job);
 }

@@ -1,5 +1,6 @@
-/* GET /api/v1/broadcasts?state=&owner=me&limit=&cursor=: newest first. The rows say which, Redis says what state they
- * are in now: one that has left the asked-for state since its row was written is left out. */
+/* GET /api/v1/broadcasts?state=&owner=me&limit=&cursor=: newest first. Who is live comes from Redis alone
+ * (live_list.h). Of the others the rows say which, and Redis what state they are in now: one that has left the
+ * asked-for state since its row was written is left out. */
 #include "live_api.h"
 
 #include "broadcast_row.h"
@@ -7,6 +8,7 @@
 #include "libcommon/db.h"
 #include "libcommon/http_auth.h"
 #include "libcommon/redis_link.h"
+#include "live_list.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +77,12 @@ static void overlay_all(struct list_job *job)
         broadcast_view_fetch(job->api, job->views[i].id, on_fetched, job);
 }
 
+static bool is_behind(const struct broadcast_view *view, const struct broadcast_cursor *cursor)
+{
+    return cursor->created_at_ms == 0 || view->created_at_ms < cursor->created_at_ms ||
+           (view->created_at_ms == cursor->created_at_ms && strcmp(view->id, cursor->id) < 0);
+}
+
 static void done(int code, void *context)
 {
     struct list_job *job = context;
@@ -87,6 +95,22 @@ static void done(int code, void *context)
     } else {
         overlay_all(job);
     }
+}
+
+static void on_live(const struct broadcast_view *views, size_t count, void *context)
+{
+    struct list_job *job = context;
+    const char *owner = job->query.owner_id;
+
+    if (!views) { /* Redis is away: the rows know who was live */
+        if (live_api_submit(job->api, run, done, job) != 0)
+            done(DB_FULL, job);
+        return;
+    }
+    for (size_t i = 0; i < count && job->count <= job->query.limit; i++)
+        if ((!owner[0] || strcmp(owner, views[i].owner_id) == 0) && is_behind(&views[i], &job->query.from))
+            job->views[job->count++] = views[i];
+    answer(job);
 }
 
 /* "<created_at_ms>_<id>", as `next` gave it. */
@@ -108,9 +132,12 @@ static bool parse_query(struct http_request *request, struct list_job *job)
     const char *state = http_request_query(request, "state");
     const char *limit = http_request_query(request, "limit");
     const char *cursor = http_request_query(request, "cursor");
+    const char *next = http_request_query(request, "next"); /* the same, by the name it has in an answer */
     const char *owner = http_request_query(request, "owner");
     char *end = NULL;
 
+    if (!cursor)
+        cursor = next;
     job->query.limit = limit ? strtoul(limit, &end, 10) : DEFAULT_LIMIT;
     job->query.state = broadcast_state_from_name(state);
     if (state && job->query.state == BROADCAST_UNKNOWN)
@@ -142,6 +169,8 @@ void handle_broadcast_list(struct http_request *request, void *context)
         free(job);
         return;
     }
-    if (db_submit(api->db, run, done, job) != 0)
+    if (job->query.state == BROADCAST_LIVE)
+        live_list_get(api->live_list, on_live, job);
+    else if (live_api_submit(api, run, done, job) != 0)
         done(DB_FULL, job);
 }

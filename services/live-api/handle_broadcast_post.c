@@ -89,6 +89,6 @@ void handle_broadcast_post(struct http_request *request, void *context)
     stream_key_make(key);
     stream_key_hash(key, job->key_hash);
     job->view.key_sealed_len = stream_key_seal(api, key, job->view.key_sealed);
-    if (db_submit(api->db, run, done, job) != 0)
+    if (live_api_submit(api, run, done, job) != 0)
         done(DB_FULL, job);
 }

@@ -70,6 +70,6 @@ void handle_session_post(struct http_request *request, void *context)
     snprintf(job->token.name, sizeof(job->token.name), "%s", name);
     snprintf(job->token.role, sizeof(job->token.role), "%s", role ? role : "viewer");
     job->token.expires_s = clock_wall_ms() / 1000 + api->config.token_s;
-    if (db_submit(api->db, run, done, job) != 0)
+    if (live_api_submit(api, run, done, job) != 0)
         done(DB_FULL, job);
 }

@@ -8,16 +8,19 @@
 
 #include "libcommon/access_token.h"
 #include "libcommon/config.h"
+#include "libcommon/db.h"
 #include "libcommon/http_server.h"
 #include "proto/broadcast.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-struct db;
 struct redis_link;
 struct redisReply;
 struct service;
+struct event;
+struct live_list;
+struct reseeder;
 struct state_saver;
 struct subscriber;
 
@@ -49,10 +52,19 @@ struct live_api {
     struct subscriber *subscriber;
     struct db *db;
     struct state_saver *saver;
+    struct reseeder *reseeder;
+    struct live_list *live_list;
+    struct event *drain_poll;
     uint8_t seal_key[32];
 };
 
 extern const struct config_row live_api_config_rows[];
+
+/* As db_submit(); DB_FULL when the database has been taken down already: Redis' last callbacks come after that. */
+static inline int live_api_submit(struct live_api *api, db_run_fn run, db_done_fn done, void *job)
+{
+    return api->db ? db_submit(api->db, run, done, job) : DB_FULL;
+}
 
 /* A broadcast as it is answered: filled from the row, then from the hash (which wins for state and version). */
 struct broadcast_view {
@@ -101,6 +113,9 @@ int stream_key_open(const struct live_api *api, const uint8_t *sealed, size_t le
 const char *require_text(struct http_request *request, const json_t *body, const char *name, size_t max_chars);
 /* The {id} of the path; NULL: 404 has been answered. */
 const char *require_broadcast_id(struct http_request *request);
+/* True for the owner; else, or when operators may too and the caller is none, 403 has been answered. */
+bool require_owner(struct http_request *request, const struct access_token *caller, const char *owner_id,
+                   bool or_operator);
 /* 503 with Retry-After. */
 void reply_unavailable(struct http_request *request, const char *what);
 
@@ -110,5 +125,6 @@ void handle_session_post(struct http_request *request, void *context);
 void handle_broadcast_post(struct http_request *request, void *context);
 void handle_broadcast_list(struct http_request *request, void *context);
 void handle_broadcast_get(struct http_request *request, void *context);
+void handle_broadcast_patch(struct http_request *request, void *context);
 void handle_broadcast_end(struct http_request *request, void *context);
 void handle_stream_key_post(struct http_request *request, void *context);

@@ -6,13 +6,17 @@
 #include "libcommon/redis_link.h"
 #include "libcommon/service.h"
 #include "libcommon/subscriber.h"
+#include "live_list.h"
 #include "proto/keys.h"
-#include "reseed.h"
+#include "reseeder.h"
 #include "state_saver.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <sodium.h>
 #include <string.h>
+
+#define DRAIN_POLL_MS 20
 
 static struct live_api api_state;
 
@@ -20,10 +24,9 @@ static void on_redis_up(void *context)
 {
     struct live_api *api = context;
 
-    if (api->db)
-        reseed_start(api);
-    if (api->saver)
-        state_saver_wake(api->saver);
+    /* Both exist once start() is through: the link connects from the loop. */
+    reseeder_wake(api->reseeder);
+    state_saver_wake(api->saver);
 }
 
 static void on_resubscribed(bool first, void *context)
@@ -31,7 +34,7 @@ static void on_resubscribed(bool first, void *context)
     struct live_api *api = context;
 
     if (!first)
-        reseed_start(api);
+        reseeder_wake(api->reseeder);
     state_saver_wake(api->saver);
 }
 
@@ -52,6 +55,7 @@ static void add_routes(struct live_api *api)
         {"POST", "/api/v1/broadcasts", handle_broadcast_post},
         {"GET", "/api/v1/broadcasts", handle_broadcast_list},
         {"GET", "/api/v1/broadcasts/{id}", handle_broadcast_get},
+        {"PATCH", "/api/v1/broadcasts/{id}", handle_broadcast_patch},
         {"POST", "/api/v1/broadcasts/{id}/end", handle_broadcast_end},
         {"POST", "/api/v1/broadcasts/{id}/stream_key", handle_stream_key_post},
     };
@@ -86,6 +90,8 @@ static int start(struct service *service, void *state)
         return -1;
     }
     api->saver = state_saver_create(api);
+    api->reseeder = reseeder_create(api);
+    api->live_list = live_list_create(api);
     subscriber_add(api->subscriber, CHANNEL_BROADCAST);
     api->http = http_server_create(loop, &api->config.listen, &http);
     if (!api->http) {
@@ -100,12 +106,23 @@ static int start(struct service *service, void *state)
     return 0;
 }
 
+static void on_drain_poll(evutil_socket_t fd, short events, void *context)
+{
+    struct live_api *api = context;
+
+    if (http_server_is_idle(api->http))
+        service_drained(api->service);
+}
+
 static void drain(struct service *service, void *state)
 {
     struct live_api *api = state;
 
+    const struct timeval period = {0, DRAIN_POLL_MS * 1000};
+
     http_server_quiesce(api->http);
-    service_drained(service);
+    api->drain_poll = event_new(service_loop(service), -1, EV_PERSIST, on_drain_poll, api);
+    event_add(api->drain_poll, &period);
 }
 
 /* What calls back comes down before what it calls: the database's jobs answer requests and use Redis. */
@@ -117,10 +134,15 @@ static void stop(struct service *service, void *state)
         subscriber_destroy(api->subscriber);
     if (api->db)
         db_destroy(api->db);
+    api->db = NULL;
     if (api->redis)
         redis_link_destroy(api->redis);
     http_server_destroy(api->http);
     state_saver_destroy(api->saver);
+    reseeder_destroy(api->reseeder);
+    live_list_destroy(api->live_list);
+    if (api->drain_poll)
+        event_free(api->drain_poll);
 }
 
 int main(int argc, char **argv)

@@ -84,8 +84,11 @@ static void run(struct db_connection *connection, void *context)
 {
     struct save_job *job = context;
 
+    bool on_air = job->view.state == BROADCAST_LIVE || job->view.state == BROADCAST_SUSPENDED;
+
     job->code = broadcast_row_save_state(connection, &job->view);
-    if (job->code == 0 && job->view.live_at_ms > 0)
+    /* Nobody is called to a broadcast that was over before this process came to save it. */
+    if (job->code == 0 && job->view.live_at_ms > 0 && on_air)
         job->code = broadcast_row_announce(connection, job->view.id, clock_wall_ms(), &job->announce);
 }
 
@@ -128,7 +131,7 @@ static void on_fetched(int code, const redisReply *reply, void *context)
         /* The hash has expired: nothing is left to save. */
         redis_link_script(job->saver->api->redis, &script_broadcast_saved, on_confirmed, job, 2,
                           (const char *[]){job->view.id, "0"}, NULL);
-    } else if (code != 0 || db_submit(job->saver->api->db, run, done, job) != 0) {
+    } else if (code != 0 || live_api_submit(job->saver->api, run, done, job) != 0) {
         finish_one(job);
     }
 }

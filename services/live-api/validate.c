@@ -44,6 +44,15 @@ const char *require_broadcast_id(struct http_request *request)
     return NULL;
 }
 
+bool require_owner(struct http_request *request, const struct access_token *caller, const char *owner_id,
+                   bool or_operator)
+{
+    if (strcmp(caller->subject, owner_id) == 0 || (or_operator && strcmp(caller->role, "operator") == 0))
+        return true;
+    http_reply_error(request, 403, "not_the_owner", "only the broadcast's owner may do this");
+    return false;
+}
+
 void reply_unavailable(struct http_request *request, const char *what)
 {
     char message[120];
