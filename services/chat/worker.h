@@ -1,0 +1,73 @@
+/* A websocket worker: a thread with a libuv loop, an lws context and a listening socket of its own (SO_REUSEPORT).
+ * It checks tokens and the form of messages, and sends; it knows nothing of Redis. */
+#pragma once
+
+#include "audience.h"
+#include "connection.h"
+
+#include <libwebsockets.h>
+#include <pthread.h>
+#include <uv.h>
+
+struct chat;
+struct table;
+
+#define WHEEL_SLOTS 64
+
+struct worker {
+    struct chat *chat;
+    unsigned index;
+    pthread_t thread;
+    bool is_started;
+    struct message_queue queue; /* from the loop; any thread */
+
+    /* --- the thread's own --- */
+    uv_loop_t loop;
+    uv_async_t async;
+    uv_timer_t frame_timer, second_timer;
+    uv_poll_t listen_poll;
+    int listen_fd; /* -1: draining */
+    struct lws_context *context;
+    struct lws_vhost *vhost;
+    struct table *audiences; /* id in hex -> struct audience */
+    struct audience *dirty;
+    struct connection *wheel[WHEEL_SLOTS]; /* a slot of connections is looked at each second */
+    unsigned wheel_now, wheel_next;
+    size_t connection_count;
+    int64_t drain_until_ms; /* nonzero: draining */
+    bool is_quitting, is_quiet;
+};
+
+/* NULL with errno when the address is not to be had. `port` 0: the one that the first worker got is in *port. */
+struct worker *worker_create(struct chat *chat, unsigned index, uint16_t *port);
+/* Waits for the thread to end, after MESSAGE_QUIT was pushed. */
+void worker_join(struct worker *worker);
+/* Frees it, and the connections that MESSAGE_GONE has come for. */
+void worker_destroy(struct worker *worker);
+
+/* --- for the files of the worker's thread --- */
+
+void worker_want_writable(struct connection *connection, int64_t now_ms);
+void worker_mark_dirty(struct audience *audience);
+struct audience *worker_audience(struct worker *worker, uint64_t id, bool create);
+void worker_audience_leave(struct connection *connection);
+
+/* connection.c: the websocket's life. */
+int connection_on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
+/* Copies. False: the private queue was full, the connection is about to be closed. */
+bool connection_send(struct connection *connection, const char *text, size_t len);
+void connection_close(struct connection *connection, int code, const char *text);
+void connection_free(struct connection *connection);
+/* Closes without asking the peer: it does not read. */
+void connection_kill(struct connection *connection);
+
+/* receive.c: a whole message of a client. */
+void receive_message(struct connection *connection, const char *bytes, size_t len);
+
+/* wheel.c: keep-alive pings and slow readers, a slot a second. */
+void wheel_add(struct worker *worker, struct connection *connection);
+void wheel_remove(struct worker *worker, struct connection *connection);
+void wheel_turn(struct worker *worker, int64_t now_ms);
+
+/* worker_message.c: what the loop says. */
+void worker_on_messages(struct worker *worker);

@@ -1,0 +1,174 @@
+// Chat processes with a real Redis and a real MariaDB of their own, and viewers that remember what they got.
+import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import WebSocket from 'ws';
+import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
+import { mariadbServer, migrate, redisServer, repo } from '../../deploy/stack/servers.mjs';
+import { Supervised } from '../../deploy/stack/supervised.mjs';
+import { run, waitFor } from './fixture.mjs';
+
+export const secret = 'chat-test-secret';
+const base64 = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+
+/** A JWT as live-api makes it. */
+export function token(sub, { role = 'viewer', name = sub, exp = Math.floor(Date.now() / 1000) + 3600, key = secret } = {}) {
+    const text = `${base64({ alg: 'HS256', typ: 'JWT' })}.${base64({ sub, name, role, exp })}`;
+    return `${text}.${crypto.createHmac('sha256', key).update(text).digest('base64url')}`;
+}
+
+/** One websocket of a viewer. `events` is everything that came in frames of events, `ids` those of the events that have one. */
+export class Viewer {
+    constructor(port, broadcast, { as, last, room, token: given, path: pathname } = {}) {
+        const query = new URLSearchParams();
+        if (given ?? as) query.set('token', given ?? token(as));
+        if (last) query.set('last', last);
+        if (room !== undefined) query.set('room', String(room));
+        this.user = as;
+        this.events = [];
+        this.errors = [];
+        this.answers = new Map(); // ref -> ack or error
+        this.count = 0;
+        this.socket = new WebSocket(`ws://127.0.0.1:${port}${pathname ?? `/chat/v1/broadcasts/${broadcast}`}?${query}`, { perMessageDeflate: false });
+        this.closed = new Promise((resolve) => {
+            this.socket.on('close', (code) => { this.closeCode = code; resolve(code); });
+        });
+        this.socket.on('error', () => {});
+        this.socket.on('message', (data) => this.onMessage(JSON.parse(String(data))));
+    }
+
+    onMessage(message) {
+        if (message.events) this.events.push(...message.events.map((event) => ({ ...event, got_ms: Date.now() })));
+        else if (message.type === 'hello') this.hello = message;
+        else if (message.ref) this.answers.set(message.ref, message);
+        else if (message.type === 'error') this.errors.push(message);
+    }
+
+    get comments() { return this.events.filter((event) => event.type === 'comment'); }
+
+    get texts() { return this.comments.map((event) => event.text); }
+
+    get lastId() { return this.events.findLast((event) => event.id)?.id; }
+
+    of(type) { return this.events.filter((event) => event.type === type); }
+
+    async ready() {
+        await waitFor(`hello for ${this.user ?? 'a reader'}`, () => this.hello || this.closeCode, 10000, 5);
+        assert.ok(this.hello, `closed with ${this.closeCode} ${JSON.stringify(this.errors)}`);
+        return this;
+    }
+
+    /** Sends and returns the acknowledgement or the error. */
+    async say(text, extra = {}) {
+        const ref = `r${this.count++}`;
+        this.socket.send(JSON.stringify({ type: 'comment', ref, text, ...extra }));
+        return this.answer(ref);
+    }
+
+    async send(message) {
+        const ref = `r${this.count++}`;
+        this.socket.send(JSON.stringify({ ref, ...message }));
+        return this.answer(ref);
+    }
+
+    answer(ref) { return waitFor(`an answer to ${ref} of ${this.user}`, () => this.answers.get(ref), 10000, 2); }
+
+    close() { this.socket.terminate(); return this.closed; }
+}
+
+/** Redis, MariaDB and `count` chat processes. */
+export class ChatRig {
+    constructor() {
+        this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-chat-'));
+        this.bin = path.join(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'), 'chat');
+        this.chats = [];
+        this.viewers = new Set();
+    }
+
+    async start() {
+        this.redisPort = await freePort();
+        this.mysqlPort = await freePort();
+        this.redis = redisServer({ name: 'redis', port: this.redisPort, dir: path.join(this.dir, 'redis'), logFile: path.join(this.dir, 'redis.log'), durable: true, restart: false });
+        this.mariadb = await mariadbServer({ name: 'mariadb', port: this.mysqlPort, dir: path.join(this.dir, 'mysql'), logFile: path.join(this.dir, 'mariadb.log'),
+            user: 'hanabi', password: 'pw', database: 'hanabi', restart: false });
+        this.redis.start();
+        this.mariadb.start();
+        await Promise.all([waitForPort(this.redisPort), waitForPort(this.mysqlPort, 60000)]);
+        this.mysqlUrl = `mysql://hanabi:pw@127.0.0.1:${this.mysqlPort}/hanabi`;
+        await migrate(this.mysqlUrl);
+        return this;
+    }
+
+    /** A chat process: {port, admin, process}. */
+    async chat(env = {}) {
+        const port = await freePort();
+        const admin = await freePort();
+        const index = this.chats.length;
+        const process_ = new Supervised({ name: `chat-${index}`, command: this.bin, logFile: path.join(this.dir, `chat-${index}.log`), restart: false, env: { ...process.env,
+            ASAN_OPTIONS: 'abort_on_error=1:detect_leaks=1', UBSAN_OPTIONS: 'print_stacktrace=1', HANABI_INSTANCE: `chat-${index}-${process.pid}`,
+            HANABI_CHAT_LISTEN: `127.0.0.1:${port}`, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`, HANABI_REDIS_URL: `redis://127.0.0.1:${this.redisPort}`,
+            HANABI_MYSQL_URL: this.mysqlUrl, HANABI_JWT_SECRET: secret, HANABI_CHAT_RATE_BURST: '100000', HANABI_CHAT_RATE_PER_10S: '1000000',
+            HANABI_CHAT_ROOM_BUDGET: '0', HANABI_CHAT_PRESENCE_MS: '200', ...env } });
+        const chat = { port, admin, process: process_, log: path.join(this.dir, `chat-${index}.log`) };
+        this.chats.push(chat);
+        process_.start();
+        await waitForPort(port, 30000);
+        await waitFor('ready', async () => (await fetch(`http://127.0.0.1:${admin}/readyz`)).status === 200, 15000);
+        return chat;
+    }
+
+    viewer(chat, broadcast, options) {
+        const viewer = new Viewer(chat.port, broadcast, options);
+        this.viewers.add(viewer);
+        return viewer;
+    }
+
+    async cli(...args) { return (await run('redis-cli', ['-p', String(this.redisPort), ...args])).stdout.trim(); }
+
+    async sql(text) {
+        return (await run('mariadb', ['--protocol=tcp', '-h', '127.0.0.1', '-P', String(this.mysqlPort), '-u', 'hanabi', 'hanabi', '-BNe', text],
+            { env: { ...process.env, MYSQL_PWD: 'pw' } })).stdout.trim();
+    }
+
+    async broadcast(id, owner = 'owner') {
+        await this.cli('HSET', `hanabi:broadcast:${id}`, 'state', 'live', 'owner_id', owner, 'version', '1');
+        return id;
+    }
+
+    /** What settings-sync does: the row with the next version, then the message. `publish` false: the message is lost. */
+    async setting(kind, subject, object, value, { publish = true } = {}) {
+        const text = value === null ? 'NULL' : `'${JSON.stringify(value)}'`;
+        const at = Date.now();
+        const version = Number(await this.sql(`START TRANSACTION; UPDATE settings_version SET version = version + 1 WHERE id = 1;
+            INSERT INTO settings (kind, subject, object, value, version, updated_by, updated_at_ms)
+            VALUES ('${kind}', '${subject}', '${object}', ${text}, (SELECT version FROM settings_version WHERE id = 1), 'test', ${at})
+            ON DUPLICATE KEY UPDATE value = VALUES(value), version = VALUES(version), updated_at_ms = VALUES(updated_at_ms);
+            COMMIT; SELECT version FROM settings_version WHERE id = 1`));
+        if (publish) await this.cli('PUBLISH', 'hanabi:setting', JSON.stringify({ type: 'setting', version, kind, subject, object, value, at_ms: at }));
+        return version;
+    }
+
+    async metric(chat, name) {
+        const text = await (await fetch(`http://127.0.0.1:${chat.admin}/metrics`)).text();
+        const line = text.split('\n').find((one) => one.startsWith(`${name} `) || one.startsWith(`${name}{`));
+        return line ? Number(line.slice(line.lastIndexOf(' ') + 1)) : 0;
+    }
+
+    /** Ends everything; throws when a chat process did not end well. */
+    async stop() {
+        for (const viewer of this.viewers) viewer.socket.terminate();
+        const complaints = [];
+        for (const chat of this.chats) {
+            await chat.process.stop();
+            const log = fs.readFileSync(chat.log, 'utf8');
+            if (/Sanitizer|runtime error/.test(log)) complaints.push(log.slice(-6000));
+            else if (!chat.wasKilled && !/"event":"service.stopped"/.test(log)) complaints.push(`no clean end: ${log.slice(-3000)}`);
+            if (process.env.HANABI_KEEP_RUN) console.log(log);
+        }
+        await Promise.all([this.redis.stop(), this.mariadb.stop()]);
+        fs.rmSync(this.dir, { recursive: true, force: true });
+        assert.deepEqual(complaints, []);
+    }
+}
