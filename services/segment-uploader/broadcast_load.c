@@ -5,6 +5,7 @@
 
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
+#include "libcommon/metrics.h"
 
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
@@ -25,8 +26,6 @@ static void finish_load(struct broadcast *broadcast, const char *source)
     broadcast_pump(broadcast);
 }
 
-static void retry_later(struct broadcast *broadcast);
-
 static void on_retry(evutil_socket_t fd, short what, void *context)
 {
     struct broadcast *broadcast = context;
@@ -35,10 +34,14 @@ static void on_retry(evutil_socket_t fd, short what, void *context)
         broadcast_load(broadcast);
 }
 
-static void retry_later(struct broadcast *broadcast)
+static void retry_later(struct broadcast *broadcast, const char *why)
 {
+    static struct log_limiter limiter = LOG_LIMITER(5000);
     struct timeval in = {0, RETRY_MS * 1000};
 
+    log_limited(&limiter, LOG_LEVEL_WARN, "playlist.load_failed", log_str("broadcast", broadcast->id),
+                log_str("why", why));
+    metric_add(broadcast->uploader->metrics.retries, 1);
     broadcast_operation_began(broadcast);
     event_base_once(broadcast->uploader->loop, -1, EV_TIMEOUT, on_retry, broadcast, &in);
 }
@@ -56,7 +59,7 @@ static void on_media_playlist(int code, const char *why, struct blob *blob, void
     if (!broadcast_operation_ended(broadcast))
         return;
     if (code < 0 && code != STORE_MISSING) {
-        retry_later(broadcast);
+        retry_later(broadcast, why);
         return;
     }
     text = code == 0 ? text_of(blob) : NULL;
@@ -80,7 +83,7 @@ static void on_multivariant(int code, const char *why, struct blob *blob, void *
         return;
     }
     if (code < 0) {
-        retry_later(broadcast);
+        retry_later(broadcast, why);
         return;
     }
     text = text_of(blob);
@@ -121,7 +124,7 @@ static void on_state(int code, const struct redisReply *reply, void *context)
     if (!broadcast_operation_ended(broadcast))
         return;
     if (code != 0) {
-        retry_later(broadcast);
+        retry_later(broadcast, redis_link_strerror(code));
         return;
     }
     playlist_clear(&broadcast->playlist);
@@ -146,7 +149,7 @@ void broadcast_load(struct broadcast *broadcast)
 {
     playlist_clear(&broadcast->playlist);
     if (!redis_link_is_up(broadcast->uploader->state)) {
-        retry_later(broadcast);
+        retry_later(broadcast, redis_link_strerror(REDIS_LINK_DOWN));
         return;
     }
     broadcast_operation_began(broadcast);

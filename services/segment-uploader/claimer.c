@@ -17,10 +17,12 @@
 #include <search.h>
 #include <stdio.h>
 
-#define POLL_MS       250
-#define MAX_LISTED    "20000"
-#define LEASE_TTL_MS  6000
-#define HELD_RETRY_MS 700 /* and up to as much again: the lease of a killed uploader is free at once */
+#define POLL_MS    250
+#define MAX_LISTED "20000"
+/* How long a hung uploader holds its broadcasts up; also bounds how slow a store may take a playlist. */
+#define LEASE_TTL_MS 4000
+/* A killed uploader's lease needs two looks, see lease.h. With many broadcasts they are asked for less often. */
+#define HELD_RETRY_MS 150
 #define WAKE_RETRY_MS 100
 #define MEMORY_MS     600000
 /* Endings that nobody heard of: looked for once after each (re)connection. */
@@ -43,6 +45,7 @@ struct claimer {
     void *tree; /* tsearch() of struct known */
     TAILQ_HEAD(, known) list;
     int owned;
+    unsigned listed;
     bool is_listing, is_draining;
 };
 
@@ -107,7 +110,7 @@ static void on_acquired(struct lease *lease, int code, void *context)
 
     known->is_acquiring = false;
     if (!lease) {
-        known->next_try_ms = clock_monotonic_ms() + HELD_RETRY_MS + random_below(HELD_RETRY_MS);
+        known->next_try_ms = clock_monotonic_ms() + HELD_RETRY_MS + random_below(HELD_RETRY_MS + claimer->listed / 2);
         return;
     }
     if (claimer->is_draining) {
@@ -144,6 +147,19 @@ static void try_acquire(struct claimer *claimer, struct known *known)
                       on_acquired, known);
 }
 
+static void on_flushed(int code, const struct redisReply *reply, void *context)
+{
+    struct claimer *claimer = context;
+
+    service_drained(claimer->uploader->service);
+}
+
+/* The leases have been given back on the same connection: once this is answered, Redis knows. */
+static void finish_drain(struct claimer *claimer)
+{
+    redis_link_commandf(claimer->uploader->state, on_flushed, claimer, "PING");
+}
+
 void claimer_on_released(struct claimer *claimer, const char *id, struct playlist *playlist)
 {
     struct known *known = find(claimer, id);
@@ -155,7 +171,7 @@ void claimer_on_released(struct claimer *claimer, const char *id, struct playlis
     claimer->owned--;
     metric_set(claimer->uploader->metrics.broadcasts, claimer->owned);
     if (claimer->is_draining && claimer->owned == 0)
-        service_drained(claimer->uploader->service);
+        finish_drain(claimer);
 }
 
 /* ---- what there is to do ---- */
@@ -172,6 +188,7 @@ static void on_list(int code, const struct redisReply *reply, void *context)
     {
         known->is_listed = false;
     }
+    claimer->listed = (unsigned)reply->elements;
     for (size_t i = 0; i < reply->elements; i++) {
         if (!id_is_valid(reply->element[i]->str))
             continue;
@@ -332,7 +349,7 @@ void claimer_drain(struct claimer *claimer)
 
     claimer->is_draining = true;
     if (claimer->owned == 0) {
-        service_drained(claimer->uploader->service);
+        finish_drain(claimer);
         return;
     }
     for (known = TAILQ_FIRST(&claimer->list); known; known = next) {

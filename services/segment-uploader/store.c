@@ -39,10 +39,10 @@ static const double seconds_bounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 /* Missing objects and late writes say that the store works. */
 static void note_result(struct store *store, int code, const char *why)
 {
-    bool is_up = code != STORE_AWAY && code != STORE_REFUSED;
+    bool is_up = code != STORE_AWAY && code != STORE_REFUSED, is_first = store->heard_ms == 0;
 
     store->heard_ms = clock_monotonic_ms();
-    if (is_up != store->is_up) {
+    if (is_up != store->is_up || is_first) {
         if (is_up)
             log_info("store.up");
         else

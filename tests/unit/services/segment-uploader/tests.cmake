@@ -1,3 +1,4 @@
 hanabi_unit_test(services/segment-uploader/test_playlist uploader_parts)
 hanabi_unit_test(services/segment-uploader/test_store_file uploader_parts)
 hanabi_unit_test(services/segment-uploader/test_spool uploader_parts)
+hanabi_fuzz_target(segment_entry uploader_parts)
