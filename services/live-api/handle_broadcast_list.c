@@ -149,7 +149,7 @@ static bool parse_query(struct http_request *request, struct list_job *job)
     else if (owner && strcmp(owner, "me") != 0)
         http_reply_error(request, 400, "invalid_value", "owner can only be me");
     else if (owner && !job->caller.subject[0])
-        http_reply_error(request, 401, "token_missing", "owner=me needs a token");
+        (void)http_auth_require(request, job->api->config.jwt_secret, &job->caller); /* answers 401 */
     else {
         if (owner)
             snprintf(job->query.owner_id, sizeof(job->query.owner_id), "%s", job->caller.subject);

@@ -1,0 +1,132 @@
+// proto/openapi.yaml and proto/asyncapi.yaml: linted, complete, and held against what the real services answer and publish.
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { before, test } from 'node:test';
+import { createConfig, lint } from '@redocly/openapi-core';
+import { ApiRig, secrets, token } from '../lib/api_rig.mjs';
+import { AsyncApi, OpenApi, protoDir } from '../lib/contract.mjs';
+import { waitFor } from '../lib/fixture.mjs';
+import { RedisClient, goLive, keys } from '../lib/redis_client.mjs';
+
+const openapi = new OpenApi();
+const asyncapi = new AsyncApi();
+
+for (const file of ['openapi.yaml', 'asyncapi.yaml']) {
+    test(`${file} passes the linter`, async () => {
+        const config = await createConfig({ extends: ['recommended'], rules: { 'info-license': 'off', 'info-license-strict': 'off' } });
+        const problems = await lint({ ref: path.join(protoDir, file), config });
+        assert.deepEqual(problems.map((p) => `${p.severity} ${p.ruleId}: ${p.message} at ${p.location[0]?.pointer}`), []);
+    });
+}
+
+test('every channel of keys.h is in asyncapi.yaml, and no other', () => {
+    const named = Object.entries(keys).filter(([name]) => name.startsWith('CHANNEL_')).map(([, value]) => value);
+    assert.deepEqual(asyncapi.channelPrefixes().sort(), named.sort());
+});
+
+test('the examples of messages are what their schemas say', () => {
+    for (const [name, message] of asyncapi.messages())
+        for (const example of message.examples ?? []) assert.equal(asyncapi.checkPayload(name, example.payload), null, name);
+});
+
+test('an undocumented member, status or path is found out', () => {
+    const headers = new Headers({ 'content-type': 'application/json', 'access-control-allow-origin': '*', 'cache-control': 'no-store' });
+    const good = { id: 'a', state: 'live', version: 1, retry_after_ms: 5 };
+    openapi.check('GET', '/status/v1/broadcasts/a', 200, headers, good);
+    assert.throws(() => openapi.check('GET', '/status/v1/broadcasts/a', 200, headers, { ...good, extra: 1 }));
+    assert.throws(() => openapi.check('GET', '/status/v1/broadcasts/a', 200, headers, { ...good, state: 'dead' }));
+    assert.throws(() => openapi.check('GET', '/status/v1/broadcasts/a', 418, headers, good));
+    assert.throws(() => openapi.check('GET', '/status/v2/broadcasts/a', 200, headers, good));
+    assert.throws(() => asyncapi.check(keys.CHANNEL_SEGMENT_QUEUED, { type: 'segment.queued' }));
+});
+
+let rig;
+let settings;
+const heard = [];
+
+before(async () => {
+    rig = await ApiRig.start();
+    settings = await rig.add('settings-sync', 'HANABI_SETTINGS_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt });
+    await rig.ready(settings);
+    for (const channel of ['CHANNEL_BROADCAST', 'CHANNEL_STREAM', 'CHANNEL_SEGMENT_QUEUED', 'CHANNEL_ANNOUNCE', 'CHANNEL_SETTING'])
+        await new RedisClient(rig.redisPort).subscribe(keys[channel], (name, message) => heard.push([name, JSON.parse(message)]));
+});
+
+/** One call, held against the document. */
+async function call(method, pathname, { as, body, raw } = {}) {
+    const origin = pathname.startsWith('/status/') ? rig.status.origin : pathname.startsWith('/api/v1/settings') ? settings.origin : rig.api.origin;
+    const answer = await fetch(origin + pathname, { method, body: raw ?? (body === undefined ? undefined : JSON.stringify(body)), signal: AbortSignal.timeout(10000),
+        headers: { ...(as ? { Authorization: `Bearer ${as}` } : {}), ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) } });
+    const json = await answer.json();
+    openapi.check(method, new URL(pathname, origin).pathname, answer.status, answer.headers, json);
+    return { status: answer.status, json };
+}
+
+test('every operation answers as documented, when all is well and when it is not', async () => {
+    const owner = (await call('POST', '/api/v1/sessions', { body: { name: 'owner' } })).json;
+    const operator = (await call('POST', '/api/v1/sessions', { body: { name: 'op', role: 'operator' } })).json;
+    const as = owner.token;
+    const { id } = (await call('POST', '/api/v1/broadcasts', { as, body: { title: 'contract' } })).json;
+    const other = token({ sub: 'other' });
+    const one = `/api/v1/broadcasts/${id}`;
+    const status = `/status/v1/broadcasts/${id}`;
+
+    await waitFor('status', async () => (await call('GET', status)).status === 200, 2000);
+    for (const caller of [undefined, as, other]) await call('GET', one, { as: caller });
+    await call('PATCH', one, { as, body: { title: 'contract 2' } });
+    await call('POST', `${one}/stream_key`, { as });
+    const session = await goLive(rig.redis, id);
+    await waitFor('live', async () => (await call('GET', '/api/v1/broadcasts?state=live')).json.broadcasts.length === 1, 2000);
+    await call('GET', status);
+    for (const query of ['', '?owner=me&limit=1', '?state=live', '?state=archived']) await call('GET', `/api/v1/broadcasts${query}`, { as });
+    await rig.redis.script('session_close', id, session, 'publisher_gone');
+    await waitFor('suspended', async () => (await call('GET', status)).json.state === 'suspended', 2000);
+    await call('GET', one, { as });
+
+    const setting = '/api/v1/settings';
+    await call('PUT', `${setting}/decoration`, { as, body: { background: '#112233', frame: 'gold' } });
+    await call('PUT', `${setting}/blocks/other`, { as });
+    await call('PUT', `${setting}/words`, { as, body: { words: ['x'] } });
+    await call('PUT', `${setting}/broadcasts/${id}/mutes/other`, { as, body: { until_ms: 0 } });
+    await call('PUT', `${setting}/broadcasts/${id}/bans/other`, { as });
+    await call('PUT', `${setting}/broadcasts/${id}/slow_mode`, { as, body: { seconds: 3 } });
+    await call('POST', `${setting}/notices`, { as: operator.token, body: { text: 'hello' } });
+    await call('GET', setting, { as });
+    await call('GET', `${setting}/notices`, { as: operator.token });
+    for (const path of ['decoration', 'blocks/other', 'words', `broadcasts/${id}/mutes/other`, `broadcasts/${id}/bans/other`, `broadcasts/${id}/slow_mode`])
+        await call('DELETE', `${setting}/${path}`, { as });
+
+    const expected = [
+        [400, 'POST', '/api/v1/sessions', { body: {} }], [400, 'POST', '/api/v1/broadcasts', { as, body: { title: '' } }], [400, 'POST', '/api/v1/broadcasts', { as, raw: '{' }],
+        [401, 'POST', '/api/v1/broadcasts', { body: { title: 't' } }], [413, 'POST', '/api/v1/broadcasts', { as, body: { title: 'x'.repeat(70000) } }],
+        [400, 'GET', '/api/v1/broadcasts?state=x', {}], [401, 'GET', '/api/v1/broadcasts?owner=me', {}], [404, 'GET', '/api/v1/broadcasts/nobody', {}],
+        [401, 'PATCH', one, { body: { title: 't' } }], [403, 'PATCH', one, { as: other, body: { title: 't' } }], [404, 'PATCH', '/api/v1/broadcasts/nobody', { as, body: { title: 't' } }],
+        [401, 'POST', `${one}/end`, {}], [403, 'POST', `${one}/end`, { as: other }], [404, 'POST', '/api/v1/broadcasts/nobody/end', { as }],
+        [401, 'POST', `${one}/stream_key`, {}], [403, 'POST', `${one}/stream_key`, { as: other }], [404, 'POST', '/api/v1/broadcasts/nobody/stream_key', { as }],
+        [200, 'POST', `${one}/end`, { as }], [409, 'POST', `${one}/stream_key`, { as }], [200, 'GET', one, { as }],
+        [404, 'GET', '/status/v1/broadcasts/nobody', {}], [401, 'GET', setting, {}], [403, 'GET', `${setting}/notices`, { as }], [403, 'PUT', `${setting}/broadcasts/${id}/bans/x`, { as: other }],
+        [400, 'PUT', `${setting}/decoration`, { as, body: { background: 'red', frame: 'gold' } }],
+    ];
+    for (const [want, method, pathname, options] of expected) assert.equal((await call(method, pathname, options)).status, want, `${method} ${pathname}`);
+    const missing = openapi.operations().map((o) => o.operation.operationId).filter((name) => !openapi.seen.has(name));
+    assert.deepEqual(missing, [], 'every documented operation has been called with success');
+});
+
+test('what was published meanwhile is what asyncapi.yaml says', async () => {
+    const lease = await rig.redis.command('HSET', `${keys.KEY_LEASE_TRANSCODER}contract`, 'token', '1');
+    assert.equal(lease, 1);
+    await rig.redis.script('segment_push', 'contract', '1', '{}', '{}', '0');
+    await waitFor('all kinds', () => new Set(heard.map(([, message]) => message.type)).size >= 6, 5000);
+    for (const [channel, message] of heard) asyncapi.check(channel, message);
+    const types = new Set(heard.map(([, message]) => message.type));
+    for (const type of ['state', 'stream.opened', 'stream.closed', 'segment.queued', 'broadcast.live', 'setting']) assert.ok(types.has(type), type);
+});
+
+test('without MariaDB: the 503s are documented too', async () => {
+    const as = token({ sub: 'owner' });
+    await rig.mariadb.stop('SIGKILL');
+    assert.equal((await call('POST', '/api/v1/broadcasts', { as, body: { title: 't' } })).status, 503);
+    assert.equal((await call('GET', '/api/v1/broadcasts?state=ended')).status, 503);
+    assert.equal((await call('GET', '/api/v1/broadcasts/nobody')).status, 503);
+    assert.equal((await call('PUT', '/api/v1/settings/blocks/x', { as })).status, 503);
+});
