@@ -10,6 +10,10 @@
 
 #include <stdio.h>
 
+#define ARGUMENT_MAX 2048
+/* lws keeps the name of this kind of write to itself. */
+#define WRITE_CLOSE       ((enum lws_write_protocol)4)
+#define CLOSE_TIMEOUT_S   3
 #define PATH_PREFIX       "/chat/v1/broadcasts/"
 #define PRIVATE_MAX_BYTES 65536 /* without a backlog there are only acknowledgements and errors in it */
 
@@ -45,7 +49,7 @@ static const char *read_argument(struct lws *wsi, const char *name_equals, char 
 /* 0, or the access_token_error of a token that was given and is not good. */
 static int read_token(struct connection *connection, struct lws *wsi)
 {
-    char text[2048];
+    char text[ARGUMENT_MAX];
     struct access_token token;
     const char *given = read_argument(wsi, "token=", text, sizeof(text));
     int error;
@@ -65,7 +69,7 @@ static int read_token(struct connection *connection, struct lws *wsi)
 
 static void read_position(struct connection *connection, struct lws *wsi)
 {
-    char text[64];
+    char text[ARGUMENT_MAX]; /* lws stops looking at the first argument that does not fit, whatever its name */
     const char *given = read_argument(wsi, "last=", text, sizeof(text));
     char *end;
 
@@ -172,7 +176,7 @@ void connection_close(struct connection *connection, int code, const char *text)
         connection_send(connection, text, strlen(text));
     connection->close_code = code;
     /* A peer that does not read does not stay. */
-    lws_set_timeout(connection->wsi, PENDING_TIMEOUT_USER_REASON_BASE, 5);
+    lws_set_timeout(connection->wsi, PENDING_TIMEOUT_USER_REASON_BASE, CLOSE_TIMEOUT_S);
     worker_want_writable(connection, clock_monotonic_ms());
 }
 
@@ -185,6 +189,20 @@ void connection_kill(struct connection *connection)
 static int write_text(struct connection *connection, unsigned char *bytes, size_t len)
 {
     return lws_write(connection->wsi, bytes, len, LWS_WRITE_TEXT) < 0 ? -1 : 0;
+}
+
+/* Returning -1 after lws_close_reason() would do, but for the libuv plugin (4.1.6): it closes such a connection a
+ * second time before the close frame has left, and the peer learns no code. */
+static int write_close(struct connection *connection)
+{
+    unsigned char frame[LWS_PRE + 2];
+
+    if (connection->is_close_sent)
+        return 0;
+    connection->is_close_sent = true;
+    frame[LWS_PRE] = (unsigned char)(connection->close_code >> 8);
+    frame[LWS_PRE + 1] = (unsigned char)connection->close_code;
+    return lws_write(connection->wsi, frame + LWS_PRE, 2, WRITE_CLOSE) < 0 ? -1 : 0;
 }
 
 /* One lws_write per callback: its own frames first, then the room's, unless a last word closes the connection. */
@@ -206,13 +224,12 @@ static int on_writable(struct connection *connection)
         result = write_text(connection, own->bytes + LWS_PRE, own->len);
         drop_private(connection);
     } else if (connection->close_code) {
-        lws_close_reason(connection->wsi, (enum lws_close_status)connection->close_code, NULL, 0);
-        return -1;
+        result = write_close(connection);
     } else if (audience && !connection->is_held && (frame = audience_next(audience, connection)) != NULL) {
         result = write_text(connection, frame->bytes + LWS_PRE, frame->len);
         metric_add(connection->worker->chat->metrics.delivered, (double)frame->events);
     }
-    if (result == 0 && (connection->private_first || connection->close_code ||
+    if (result == 0 && (connection->private_first || (connection->close_code && !connection->is_close_sent) ||
                         (audience && !connection->is_held && audience_has_next(audience, connection))))
         lws_callback_on_writable(connection->wsi);
     return result;
@@ -294,6 +311,9 @@ int connection_on_event(struct lws *wsi, enum lws_callback_reasons reason, void 
         return connection ? on_writable(connection) : 0;
     case LWS_CALLBACK_RECEIVE:
         return connection ? on_receive(connection, in, len) : 0;
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+        /* The answer to our own close frame: nothing is left to say. */
+        return connection && connection->is_close_sent ? -1 : 0;
     case LWS_CALLBACK_RECEIVE_PONG:
         if (connection)
             connection->heard_ms = clock_monotonic_ms();

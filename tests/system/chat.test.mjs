@@ -1,0 +1,347 @@
+// Two chat processes with three small rooms, a real Redis and a real MariaDB: who gets what, in which order, and what is lost when something dies.
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import { after, before, test } from 'node:test';
+import { ChatRig, token } from '../lib/chat.mjs';
+import { sleep, waitFor } from '../lib/fixture.mjs';
+
+const rig = new ChatRig();
+const env = { HANABI_CHAT_ROOM_SIZE: '3', HANABI_CHAT_REAP_MS: '1500' };
+let one;
+let two;
+
+before(async () => {
+    await rig.start();
+    one = await rig.chat(env);
+    two = await rig.chat({ ...env, HANABI_CHAT_WORKERS: '2' });
+});
+after(() => rig.stop());
+
+/** `count` viewers in turn on both processes, so that every room spans them. */
+async function fill(broadcast, count, prefix = 'viewer') {
+    const viewers = [];
+    for (let i = 0; i < count; i += 1) viewers.push(await rig.viewer(i % 2 ? two : one, broadcast, { as: `${prefix}${i}` }).ready());
+    return viewers;
+}
+
+const log = async (broadcast) => {
+    const lines = (await rig.cli('--json', 'XRANGE', `hanabi:chat:log:${broadcast}`, '-', '+'));
+    return JSON.parse(lines).map(([id, fields]) => ({ id, room: fields[1], event: JSON.parse(`{${fields[3]}`) }));
+};
+
+test('three rooms on two processes: each comment to its room, once, in one order', async () => {
+    await rig.broadcast('rooms');
+    const viewers = await fill('rooms', 9);
+    assert.deepEqual([0, 1, 2].map((room) => viewers.filter((viewer) => viewer.hello.room === room).length), [3, 3, 3]);
+    const answers = await Promise.all(viewers.flatMap((viewer) => Array.from({ length: 30 }, (_, i) => viewer.say(`${viewer.user} ${i}`))));
+    assert.ok(answers.every((answer) => answer.type === 'ack'), JSON.stringify(answers.find((answer) => answer.type !== 'ack')));
+    await waitFor('all comments', () => viewers.every((viewer) => viewer.comments.length >= 90), 10000).catch(() => {});
+    for (const room of [0, 1, 2]) {
+        const members = viewers.filter((viewer) => viewer.hello.room === room);
+        const logged = (await log('rooms')).filter((entry) => entry.room === String(room)).map((entry) => entry.id);
+        assert.equal(logged.length, 90);
+        for (const member of members) {
+            assert.deepEqual(member.comments.map((event) => event.id), logged, `${member.user} in room ${room}`);
+            assert.ok(member.comments.every((event) => members.some((other) => other.user === event.user.id)));
+        }
+    }
+});
+
+test('an acknowledged comment is in the log at that moment', async () => {
+    await rig.broadcast('acks');
+    const viewer = await rig.viewer(one, 'acks', { as: 'alice' }).ready();
+    for (let i = 0; i < 20; i += 1) {
+        const { id } = await viewer.say(`n ${i}`);
+        assert.equal(JSON.parse(await rig.cli('--json', 'XRANGE', 'hanabi:chat:log:acks', id, id)).length, 1);
+    }
+});
+
+test('the broadcaster is heard in all rooms and sees them all; so are messages of other services', async () => {
+    await rig.broadcast('all', 'idol');
+    const viewers = await fill('all', 7);
+    const idol = await rig.viewer(two, 'all', { as: 'idol' }).ready();
+    const operator = await rig.viewer(one, 'all', { token: token('op', { role: 'operator' }) }).ready();
+    assert.deepEqual([idol.hello.role, operator.hello.role, viewers[0].hello.role], ['broadcaster', 'operator', 'viewer']);
+    await idol.say('hello everybody');
+    await Promise.all(viewers.map((viewer) => viewer.say(`from ${viewer.user}`)));
+    const love = { type: 'love', total: 12 };
+    await rig.cli('PUBLISH', 'hanabi:chat:all:all', JSON.stringify([love]));
+    await rig.cli('PUBLISH', 'hanabi:broadcast', JSON.stringify({ type: 'state', id: 'all', state: 'suspended', version: 5, at_ms: 1, reason: 'silence' }));
+    await waitFor('everything everywhere', () => [...viewers, idol, operator].every((viewer) => viewer.texts.includes('hello everybody') &&
+        viewer.of('love').length === 1 && viewer.of('state')[0]?.state === 'suspended'));
+    await waitFor('the broadcaster sees every room', () => viewers.every((viewer) => [idol, operator].every((seer) => seer.texts.includes(`from ${viewer.user}`))));
+    assert.equal(viewers[0].comments.find((event) => event.text === 'hello everybody').user.role, 'broadcaster');
+    // A room that is opened while the broadcaster watches is seen from its first comment on.
+    const late = await fill('all', 6, 'late');
+    for (const viewer of late) await viewer.say(`at once from ${viewer.user}`);
+    await waitFor('new rooms too', () => late.every((viewer) => idol.texts.includes(`at once from ${viewer.user}`)));
+    assert.equal(new Set(idol.comments.map((event) => event.id)).size, idol.comments.length);
+});
+
+test('deleting: a moderator may, a viewer may not; everybody hears of it', async () => {
+    await rig.broadcast('deletes', 'idol');
+    const viewers = await fill('deletes', 4);
+    const idol = await rig.viewer(one, 'deletes', { as: 'idol' }).ready();
+    const { id } = await viewers[0].say('rude');
+    assert.equal((await viewers[1].send({ type: 'delete', id })).code, 'forbidden');
+    assert.equal((await idol.send({ type: 'delete', id })).type, 'ack');
+    await waitFor('deleted everywhere', () => viewers.every((viewer) => viewer.of('deleted').some((event) => event.target === id)));
+    assert.ok((await log('deletes')).some((entry) => entry.event.type === 'deleted' && entry.event.target === id));
+});
+
+test('who comes back gets what was missed, in the same room, nothing twice', async () => {
+    await rig.broadcast('back');
+    const [alice, bob, carol] = await fill('back', 3);
+    await alice.say('before');
+    await waitFor('bob has it', () => bob.texts.includes('before'));
+    await bob.close();
+    await fill('back', 3, 'other');
+    for (let i = 0; i < 10; i += 1) await alice.say(`missed ${i}`);
+    const again = await rig.viewer(one, 'back', { as: bob.user, last: bob.lastId }).ready();
+    assert.equal(again.hello.room, 0);
+    await carol.say('after');
+    await waitFor('caught up', () => again.texts.includes('after'));
+    assert.deepEqual(again.texts, [...Array.from({ length: 10 }, (_, i) => `missed ${i}`), 'after']);
+});
+
+test('a process is killed: its viewers come back elsewhere, miss nothing and get nothing twice; its places are given back', { timeout: 60000 }, async () => {
+    await rig.broadcast('kill');
+    const victim = await rig.chat(env);
+    const stays = await rig.viewer(one, 'kill', { as: 'stays' }).ready();
+    const moves = [];
+    for (let i = 0; i < 2; i += 1) moves.push(await rig.viewer(victim, 'kill', { as: `moves${i}` }).ready());
+    const acknowledged = [];
+    let isOver = false;
+    const talk = (async () => {
+        for (let i = 0; !isOver; i += 1) {
+            const answer = await stays.say(`line ${i}`);
+            if (answer.type === 'ack') acknowledged.push(answer.id);
+            await sleep(5);
+        }
+    })();
+    await waitFor('some talk', () => moves.every((viewer) => viewer.comments.length > 20));
+    victim.wasKilled = true;
+    victim.process.kill('SIGKILL');
+    const back = await Promise.all(moves.map(async (viewer) => {
+        await viewer.closed;
+        return rig.viewer(two, 'kill', { as: viewer.user, last: viewer.lastId }).ready();
+    }));
+    await waitFor('talk goes on', () => back.every((viewer) => viewer.comments.length > 50));
+    isOver = true;
+    await talk;
+    await waitFor('the last one', () => back.every((viewer) => viewer.lastId === acknowledged.at(-1)));
+    for (const [i, viewer] of back.entries()) {
+        const got = [...moves[i].comments, ...viewer.comments].map((event) => event.id);
+        assert.deepEqual(got, acknowledged.slice(acknowledged.indexOf(got[0])));
+        assert.equal(viewer.hello.room, 0);
+    }
+    await waitFor('three places are taken, not five', async () => await rig.cli('HGET', 'hanabi:chat:rooms:kill', 'total') === '3', 15000, 100);
+    await waitFor('and counted', () => stays.of('viewers').at(-1)?.now === 3);
+    assert.equal(stays.of('viewers').at(-1).unique, 3);
+});
+
+test('Redis is killed and comes back with its data: those who are here miss nothing', { timeout: 60000 }, async () => {
+    await rig.broadcast('redis');
+    const [alice, bob] = await fill('redis', 2);
+    await alice.say('before');
+    await waitFor('bob has it', () => bob.texts.includes('before'));
+    await sleep(1100); // appendfsync everysec: what is tested is the chat, not the second that Redis may lose
+    await rig.redis.stop('SIGKILL');
+    assert.equal((await alice.say('into the void')).code, 'unavailable');
+    rig.redis.start();
+    await waitFor('acknowledged again', async () => (await alice.say(`again ${Date.now()}`)).type === 'ack', 20000, 100);
+    const { id } = await alice.say('after');
+    await waitFor('bob hears again', () => bob.lastId === id, 15000);
+    const logged = (await log('redis')).map((entry) => entry.id);
+    assert.deepEqual(bob.comments.map((event) => event.id), logged);
+});
+
+test('tokens: none is read only, forged and expired are refused, an unknown broadcast too', async () => {
+    await rig.broadcast('tokens', 'idol');
+    const reader = await rig.viewer(one, 'tokens').ready();
+    assert.equal((await reader.say('hi')).code, 'read_only');
+    for (const [options, code, error] of [
+        [{ token: token('eve', { key: 'other' }) }, 4401, 'token_invalid'],
+        [{ token: `${token('eve').split('.')[0].replace(/.*/, Buffer.from('{"alg":"none"}').toString('base64url'))}.${token('eve').split('.')[1]}.` }, 4401, 'token_invalid'],
+        [{ token: 'rubbish' }, 4401, 'token_invalid'],
+        [{ token: token('eve', { exp: 1000 }) }, 4401, 'token_expired'],
+    ]) {
+        const viewer = rig.viewer(two, 'tokens', options);
+        assert.equal(await viewer.closed, code);
+        assert.equal(viewer.errors[0].code, error);
+    }
+    const lost = rig.viewer(one, 'no-such-broadcast', { as: 'alice' });
+    assert.equal(await lost.closed, 4404);
+    assert.equal(lost.errors[0].code, 'not_found');
+    const elsewhere = rig.viewer(one, 'x', { path: '/chat/v1/other' });
+    await elsewhere.closed;
+    assert.equal(elsewhere.hello, undefined);
+});
+
+test('malformed, oversized and binary messages: an error for that connection, nothing for the others', async () => {
+    await rig.broadcast('rubbish');
+    const [alice, bob] = await fill('rubbish', 2);
+    for (const text of ['', '{', '[]', '"x"', '{"type":"comment"}', '{"type":"comment","text":5}', '{"type":"dance"}', '{"type":"comment","text":"a\\u0000b"}',
+        '{"type":"comment","text":"  \\u3000 "}', '{"type":"comment","type":"delete","text":"x"}', '['.repeat(3000)]) {
+        const before = alice.errors.length;
+        alice.socket.send(text);
+        await waitFor(`an error for ${text.slice(0, 40)}`, () => alice.errors.length > before);
+        assert.equal(alice.errors.at(-1).code, 'invalid');
+    }
+    assert.equal((await alice.say('x'.repeat(201))).code, 'too_long');
+    assert.equal((await alice.say('花'.repeat(200))).type, 'ack');
+    assert.equal((await alice.say('花'.repeat(201))).code, 'too_long');
+    assert.equal((await alice.say('<b>"quoted" \\ 😀 & \'</b>')).type, 'ack');
+    for (const [payload, options, code] of [[Buffer.from([1, 2, 3]), { binary: true }, 1003], ['y'.repeat(20000), {}, 1009], [Buffer.from([0xff, 0xfe, 0x22]), { binary: false }, 1007]]) {
+        const viewer = await rig.viewer(two, 'rubbish', { as: 'mallory' }).ready();
+        viewer.socket.send(payload, options);
+        assert.equal(await viewer.closed, code);
+    }
+    // In pieces, and bytes that are no websocket at all.
+    alice.socket.send('{"type":"comment","ref":"pieces",', { fin: false });
+    alice.socket.send('"text":"in pieces"}', { fin: true });
+    assert.equal((await alice.answer('pieces')).type, 'ack');
+    const raw = net.connect(one.port, '127.0.0.1');
+    raw.on('error', () => {});
+    raw.end(`GET /chat/v1/broadcasts/${'a'.repeat(9000)} HTTP/1.1\r\n\r\n`);
+    await waitFor('the others notice nothing', () => bob.texts.includes('in pieces'));
+    assert.equal(bob.texts[1], '<b>"quoted" \\ 😀 & \'</b>');
+});
+
+test('rate, duplicates, slow mode', async () => {
+    const strict = await rig.chat({ ...env, HANABI_CHAT_RATE_BURST: '3', HANABI_CHAT_RATE_PER_10S: '1' });
+    await rig.broadcast('rates', 'idol');
+    const alice = await rig.viewer(strict, 'rates', { as: 'alice' }).ready();
+    assert.equal((await alice.say('same')).type, 'ack');
+    assert.equal((await alice.say('same')).code, 'duplicate');
+    assert.equal((await alice.say('third')).type, 'ack');
+    const refused = await alice.say('fourth');
+    assert.equal(refused.code, 'rate_limited');
+    assert.ok(refused.retry_after_ms > 0 && refused.retry_after_ms <= 10001);
+    // The rate is the user's, not the connection's: a second socket has three attempts of its own and one comment left.
+    const second = await rig.viewer(strict, 'rates', { as: 'alice' }).ready();
+    assert.deepEqual([(await second.say('fifth')).type, (await second.say('sixth')).code], ['ack', 'rate_limited']);
+    const bob = await rig.viewer(one, 'rates', { as: 'bob' }).ready();
+    await rig.setting('slow_mode', 'rates', '', { seconds: 30 });
+    await waitFor('slow mode', async () => (await bob.say(`b ${Date.now()}`)).code === 'slow_mode');
+    const idol = await rig.viewer(one, 'rates', { as: 'idol' }).ready();
+    assert.deepEqual([(await idol.say('i')).type, (await idol.say('ii')).type], ['ack', 'ack']);
+});
+
+test('settings: decoration, block, mute, ban, words and notice reach both processes', async () => {
+    await rig.broadcast('settings', 'caster');
+    const [alice, bob, carol] = await fill('settings', 3, 'set');
+    const decoration = { background: '#112233', frame: 'sakura' };
+    await rig.setting('decoration', alice.user, '', decoration);
+    await waitFor('decorated', async () => { await alice.say(`look ${Date.now()}`); return [bob, carol].every((viewer) => viewer.comments.at(-1)?.user.decoration); });
+    assert.deepEqual(bob.comments.at(-1).user.decoration, decoration);
+    await rig.setting('decoration', alice.user, '', null);
+    await waitFor('plain again', async () => { await alice.say(`plain ${Date.now()}`); return bob.comments.at(-1)?.user.decoration === undefined; });
+
+    await rig.setting('block', 'caster', bob.user, {});
+    await waitFor('blocked', async () => (await bob.say(`b ${Date.now()}`)).code === 'blocked');
+    await rig.setting('block', 'caster', bob.user, null);
+    await waitFor('unblocked', async () => (await bob.say(`u ${Date.now()}`)).type === 'ack');
+    await rig.setting('mute', 'settings', carol.user, { until_ms: Date.now() + 1500 });
+    await waitFor('muted', async () => (await carol.say(`m ${Date.now()}`)).code === 'muted');
+    await waitFor('the mute ends', async () => (await carol.say(`e ${Date.now()}`)).type === 'ack', 5000, 100);
+
+    await rig.broadcast('elsewhere');
+    const far = await rig.viewer(two, 'elsewhere', { as: 'far' }).ready();
+    const notice = await rig.setting('notice', '', 'n1', { text: '花火 <b>!</b>', by: 'op' });
+    await waitFor('the notice', () => [alice, bob, carol, far].every((viewer) => viewer.of('notice').length === 1));
+    assert.equal(far.of('notice')[0].text, '花火 <b>!</b>');
+    await rig.setting('ban', 'settings', bob.user, {});
+    assert.equal(await bob.closed, 4403);
+    assert.equal(await rig.viewer(one, 'settings', { as: bob.user }).closed, 4403);
+    await waitFor('the version', async () => await rig.metric(two, 'hanabi_chat_setting_version') > notice);
+    await rig.setting('words', 'worded', '', { words: ['Kuso'] });
+    await rig.broadcast('words', 'worded');
+    const dave = await rig.viewer(one, 'words', { as: 'dave' }).ready();
+    await waitFor('a word is held back', async () => (await dave.say(`what KUSO ${Date.now()}`)).code === 'blocked');
+    assert.equal((await dave.say('fine')).type, 'ack');
+});
+
+test('a lost settings message: the gap is noticed with the next one and read from MySQL; a new process knows all', async () => {
+    await rig.broadcast('gap', 'gapcaster');
+    const alice = await rig.viewer(two, 'gap', { as: 'gapalice' }).ready();
+    await rig.setting('block', 'gapcaster', 'gapalice', {}, { publish: false });
+    const version = await rig.setting('block', 'gapcaster', 'somebody', {});
+    await waitFor('the version', async () => await rig.metric(two, 'hanabi_chat_setting_version') === version, 3000);
+    assert.equal((await alice.say('x')).code, 'blocked');
+    assert.ok(await rig.metric(two, 'hanabi_chat_setting_gaps_total') > 0);
+    assert.equal(await rig.metric(two, 'hanabi_chat_setting_lag'), 0);
+    const fresh = await rig.chat(env);
+    const again = await rig.viewer(fresh, 'gap', { as: 'gapalice' }).ready();
+    assert.equal((await again.say('x')).code, 'blocked');
+});
+
+test('a full process says so and when to come back', async () => {
+    const small = await rig.chat({ ...env, HANABI_CHAT_MAX_CONNECTIONS: '2' });
+    await rig.broadcast('full');
+    await rig.viewer(small, 'full', { as: 'a' }).ready();
+    await rig.viewer(small, 'full', { as: 'b' }).ready();
+    const third = rig.viewer(small, 'full', { as: 'c' });
+    assert.equal(await third.closed, 4503);
+    assert.equal(third.errors[0].code, 'full');
+    assert.ok(third.errors[0].retry_after_ms > 0);
+    await waitFor('free again', async () => await rig.metric(small, 'hanabi_chat_connections') === 2);
+});
+
+test('readers that never read lose their connection; the others notice nothing and memory stays bounded', { timeout: 120000 }, async () => {
+    const chat = await rig.chat({ ...env, HANABI_CHAT_ROOM_SIZE: '5000', HANABI_CHAT_SLOW_MS: '2000', HANABI_CHAT_SOCKET_SEND_KB: '8' });
+    await rig.broadcast('deaf');
+    const ears = [];
+    for (let i = 0; i < 20; i += 1) ears.push(await rig.viewer(chat, 'deaf', { as: `ear${i}` }).ready());
+    const deaf = [];
+    for (let i = 0; i < 50; i += 1) {
+        const viewer = await rig.viewer(chat, 'deaf', { as: `deaf${i}` }).ready();
+        viewer.socket.pause();
+        deaf.push(viewer);
+    }
+    let said = 0;
+    let isOver = false;
+    const talk = Promise.all(ears.slice(0, 10).map(async (ear) => {
+        for (let i = 0; !isOver; i += 1) if ((await ear.say(`${i} ${'花'.repeat(190)}`)).type === 'ack') said += 1;
+    }));
+    await waitFor('the deaf are closed', async () => await rig.metric(chat, 'hanabi_chat_slow_closed_total') >= 50, 90000, 200);
+    isOver = true;
+    await talk;
+    await waitFor('all ears have all', () => ears.every((ear) => ear.comments.length === said), 20000);
+    assert.ok(await rig.metric(chat, 'hanabi_chat_queue_bytes') < 16 * 1024 * 1024);
+    for (const viewer of deaf) viewer.socket.terminate();
+});
+
+test('a flood is thinned for viewers, fairly, the broadcaster never, and the log keeps everything', async () => {
+    const chat = await rig.chat({ ...env, HANABI_CHAT_ROOM_SIZE: '100', HANABI_CHAT_ROOM_BUDGET: '10' });
+    await rig.broadcast('flood', 'idol');
+    const talkers = [];
+    for (let i = 0; i < 10; i += 1) talkers.push(await rig.viewer(chat, 'flood', { as: `talker${i}` }).ready());
+    const idol = await rig.viewer(chat, 'flood', { as: 'idol' }).ready();
+    let acknowledged = 0;
+    const until = Date.now() + 3000;
+    await Promise.all([...talkers.map(async (talker) => {
+        for (let i = 0; Date.now() < until; i += 1) if ((await talker.say(`t ${i}`)).type === 'ack') acknowledged += 1;
+    }), (async () => {
+        for (let i = 0; i < 10; i += 1) { await idol.say(`idol ${i}`); await sleep(200); }
+    })()]);
+    await waitFor('the broadcaster in full', () => talkers.every((talker) => talker.comments.filter((event) => event.user.role).length === 10));
+    const logged = (await log('flood')).filter((entry) => !entry.event.user?.role).length;
+    assert.equal(logged, acknowledged);
+    assert.ok(acknowledged > 200, `only ${acknowledged} comments were taken`);
+    const shown = talkers[0].comments.filter((event) => !event.user.role);
+    assert.ok(shown.length >= 10 && shown.length <= 60, `${shown.length} were shown`);
+    assert.ok(new Set(shown.map((event) => event.user.id)).size >= 9, 'all talkers are seen');
+    assert.deepEqual(talkers[9].comments.map((event) => event.id), talkers[0].comments.map((event) => event.id));
+});
+
+test('SIGTERM sends the viewers away and ends the process', async () => {
+    const chat = await rig.chat({ ...env, HANABI_CHAT_DRAIN_SPREAD_MS: '300' });
+    await rig.broadcast('drain');
+    const viewers = [];
+    for (let i = 0; i < 5; i += 1) viewers.push(await rig.viewer(chat, 'drain', { as: `d${i}` }).ready());
+    await chat.process.stop();
+    assert.deepEqual(await Promise.all(viewers.map((viewer) => viewer.closed)), [1001, 1001, 1001, 1001, 1001]);
+    assert.equal(await rig.cli('HGET', 'hanabi:chat:rooms:drain', 'total'), '0');
+    assert.equal(chat.process.exits.at(-1).code, 0);
+});
