@@ -41,7 +41,7 @@ export const recipes = {
         instances: 1,
         env: (c) => ({
             HANABI_MEDIA_REDIS_URL: c.mediaRedisUrl, HANABI_MYSQL_URL: c.mysqlUrl, HANABI_STORE_URL: `file://${c.storeDir}`,
-            HANABI_PURGE_URLS: c.purgeUrl, HANABI_SPOOL_DIR: `${c.runDir}/spool/${c.instance}`,
+            HANABI_PURGE_URLS: c.purgeUrl, HANABI_SPOOL_DIR: `${c.runDir}/spool`,
         }),
     },
 };
