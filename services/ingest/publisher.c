@@ -154,13 +154,15 @@ void publisher_tick(struct publisher *publisher, int64_t now_ms)
 
 /* --- what others say -------------------------------------------------------------------------------------------- */
 
-static struct publisher *find(struct ingest *ingest, const char *id)
+/* During a takeover a broadcast may have two publishers here; `session` 0: any of them. */
+static struct publisher *find(struct ingest *ingest, const char *id, int64_t session)
 {
     struct publisher *publisher;
 
     LIST_FOREACH(publisher, &ingest->publishers, entry)
     {
-        if (publisher->writer && strcmp(publisher->session.id, id) == 0)
+        if (publisher->writer && strcmp(publisher->session.id, id) == 0 &&
+            (session == 0 || publisher->session.number == session))
             return publisher;
     }
     return NULL;
@@ -168,21 +170,21 @@ static struct publisher *find(struct ingest *ingest, const char *id)
 
 static void on_state(struct ingest *ingest, const struct broadcast_state_event *event)
 {
-    struct publisher *publisher = find(ingest, event->id);
+    struct publisher *publisher = find(ingest, event->id, 0);
 
-    if (!publisher)
-        return;
-    if (event->state == BROADCAST_LIVE)
+    if (publisher && event->state == BROADCAST_LIVE)
         publisher->session.was_live = true;
-    if (event->state == BROADCAST_ENDED || event->state == BROADCAST_ARCHIVED)
+    if (event->state != BROADCAST_ENDED && event->state != BROADCAST_ARCHIVED)
+        return;
+    for (; publisher; publisher = find(ingest, event->id, 0))
         publisher->handlers.on_over(CLOSE_BROADCAST_ENDED, publisher->context);
 }
 
 static void on_stream(struct ingest *ingest, const struct stream_event *event)
 {
-    struct publisher *publisher = event->type == STREAM_REPLACED ? find(ingest, event->id) : NULL;
+    struct publisher *publisher = event->type == STREAM_REPLACED ? find(ingest, event->id, event->session) : NULL;
 
-    if (publisher && publisher->session.number == event->session && !publisher->opening)
+    if (publisher && !publisher->opening)
         publisher->handlers.on_over(CLOSE_REPLACED, publisher->context);
 }
 
