@@ -3,7 +3,7 @@
 
 #include "libcommon/alloc.h"
 
-#include <assert.h>
+#include <stdlib.h>
 
 #define OUT_MAX       (64 * 1024)
 #define COMMAND_MAX   (64 * 1024) /* whoever has shown no key yet gets no more memory than that */
@@ -28,7 +28,8 @@ const char *rtmp_state_name(enum rtmp_state state)
 
 void rtmp_session_transition(struct rtmp_session *session, enum rtmp_state state)
 {
-    assert(legal[session->state][state]);
+    if (!legal[session->state][state])
+        abort();
     session->state = state;
 }
 
@@ -302,7 +303,7 @@ enum close_reason rtmp_session_accept(struct rtmp_session *session)
     rtmp_send_status(&session->out, session->publish_stream, "onStatus", 0, "status", "NetStream.Publish.Start",
                      "Publishing.");
     uint8_t *waited = buffer_take(&session->held, &len);
-    enum close_reason reason = feed_messages(session, waited, len);
+    enum close_reason reason = len > 0 ? feed_messages(session, waited, len) : CLOSE_NONE;
     free(waited);
     return reason;
 }

@@ -26,7 +26,7 @@ struct rtmp_session {
     char encoder[64];
 };
 
-/* Makes the change; asserts that it is a legal one. */
+/* Makes the change; one that is not legal is a fault of ours and ends the process, in release builds too. */
 void rtmp_session_transition(struct rtmp_session *session, enum rtmp_state state);
 /* Statuses are longer than the first chunk size: the larger one is announced before the first of them. */
 void rtmp_announce_chunk_size(struct rtmp_session *session);
