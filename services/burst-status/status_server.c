@@ -32,6 +32,7 @@
 #define IDLE_MS        60000
 #define STALLED_MS     10000
 #define LINGER_MS      2000
+#define KEPT_MAX_BYTES (256 * 1024 * 1024) /* what slow clients may make us keep, all together */
 #define TICK_MS        500
 #define RETRY_404_MIN  2 /* seconds */
 #define RETRY_404_SPAN 4
@@ -60,10 +61,12 @@ struct status_server {
     /* One list per length of deadline, so that each is in order of its deadlines. */
     struct connection_list idle, stalled, lingering, dead;
     size_t connections;
-    int64_t now_ms; /* of this batch */
+    int64_t now_ms;    /* of this batch */
+    size_t kept_bytes; /* of all connections' `in` and `out` */
     bool draining;
     uint64_t ok, missed, refused; /* since the last batch */
-    struct metric *requests_ok, *requests_missed, *requests_refused, *connections_gauge, *evicted, *timed_out;
+    struct metric *requests_ok, *requests_missed, *requests_refused, *connections_gauge, *kept_gauge, *evicted,
+        *timed_out;
     char in[STATUS_REQUEST_HEAD_MAX + READ_BYTES + 1];
     char out[OUT_BYTES];
 };
@@ -90,14 +93,41 @@ static void close_connection(struct status_server *server, struct connection *co
     server->connections--;
 }
 
+static void release(struct status_server *server, char **kept, uint32_t *kept_len)
+{
+    server->kept_bytes -= *kept_len;
+    free(*kept);
+    *kept = NULL;
+    *kept_len = 0;
+}
+
+/* A copy in place of what was kept before; false: slow clients have it all, and this one is closed. */
+static bool keep(struct status_server *server, struct connection *connection, char **kept, uint32_t *kept_len,
+                 const char *bytes, size_t len_bytes)
+{
+    release(server, kept, kept_len);
+    if (len_bytes == 0)
+        return true;
+    if (server->kept_bytes + len_bytes > KEPT_MAX_BYTES) {
+        metric_add(server->evicted, 1);
+        close_connection(server, connection);
+        return false;
+    }
+    *kept = alloc_zero(1, len_bytes);
+    *kept_len = (uint32_t)len_bytes;
+    memcpy(*kept, bytes, len_bytes);
+    server->kept_bytes += len_bytes;
+    return true;
+}
+
 static void free_dead(struct status_server *server)
 {
     struct connection *connection;
 
     while ((connection = TAILQ_FIRST(&server->dead))) {
         TAILQ_REMOVE(&server->dead, connection, entry);
-        free(connection->in);
-        free(connection->out);
+        release(server, &connection->in, &connection->in_len);
+        release(server, &connection->out, &connection->out_len);
         free(connection);
     }
 }
@@ -113,9 +143,7 @@ static void wait_for(struct status_server *server, struct connection *connection
 static void start_lingering(struct status_server *server, struct connection *connection)
 {
     shutdown(connection->fd, SHUT_WR);
-    free(connection->in);
-    connection->in = NULL;
-    connection->in_len = 0;
+    release(server, &connection->in, &connection->in_len);
     connection->state = CONNECTION_LINGERING;
     set_deadline(server, connection, &server->lingering, LINGER_MS);
 }
@@ -161,28 +189,13 @@ static int write_out(struct status_server *server, struct connection *connection
     size_t gone = sent > 0 ? (size_t)sent : 0;
     if (gone == len_bytes)
         return 0;
-    connection->out_len = (uint32_t)(len_bytes - gone);
     connection->out_sent = 0;
-    connection->out = alloc_zero(1, connection->out_len);
-    memcpy(connection->out, server->out + gone, connection->out_len);
+    if (!keep(server, connection, &connection->out, &connection->out_len, server->out + gone, len_bytes - gone))
+        return -1;
     connection->state = CONNECTION_WRITING;
     set_deadline(server, connection, &server->stalled, STALLED_MS);
     wait_for(server, connection, EPOLLOUT);
     return 1;
-}
-
-/* Keeps `len_bytes` that could not be worked on yet; they may lie in connection->in already. */
-static void keep_in(struct connection *connection, const char *bytes, size_t len_bytes)
-{
-    char *copy = NULL;
-
-    if (len_bytes > 0) {
-        copy = alloc_zero(1, len_bytes);
-        memcpy(copy, bytes, len_bytes);
-    }
-    free(connection->in);
-    connection->in = copy;
-    connection->in_len = (uint32_t)len_bytes;
 }
 
 /* Answers all whole requests in `bytes`; keeps the rest. The connection may be dead, writing or lingering afterwards.
@@ -200,7 +213,7 @@ static void work_on(struct status_server *server, struct connection *connection,
         if (out_len + STATUS_ANSWER_MAX > OUT_BYTES) {
             if (write_out(server, connection, out_len) != 0) {
                 if (connection->state == CONNECTION_WRITING)
-                    keep_in(connection, bytes + at, len_bytes - at);
+                    (void)keep(server, connection, &connection->in, &connection->in_len, bytes + at, len_bytes - at);
                 return;
             }
             out_len = 0;
@@ -211,8 +224,8 @@ static void work_on(struct status_server *server, struct connection *connection,
     }
     bool answered = at > 0;
     size_t rest = connection->closes ? 0 : len_bytes - at;
-    if (rest > 0 || connection->in)
-        keep_in(connection, bytes + at, rest);
+    if (!keep(server, connection, &connection->in, &connection->in_len, bytes + at, rest))
+        return;
     if (write_out(server, connection, out_len) != 0)
         return;
     if (connection->closes)
@@ -255,9 +268,8 @@ static void on_writable(struct status_server *server, struct connection *connect
     connection->out_sent += (uint32_t)sent;
     if (connection->out_sent < connection->out_len)
         return;
-    free(connection->out);
-    connection->out = NULL;
-    connection->out_len = connection->out_sent = 0;
+    release(server, &connection->out, &connection->out_len);
+    connection->out_sent = 0;
     wait_for(server, connection, EPOLLIN);
     if (connection->state == CONNECTION_DEAD)
         return;
@@ -271,7 +283,7 @@ static void on_writable(struct status_server *server, struct connection *connect
         size_t len = connection->in_len;
         assert(len <= sizeof(server->in));
         memcpy(server->in, connection->in, len);
-        connection->in_len = 0;
+        release(server, &connection->in, &connection->in_len);
         work_on(server, connection, server->in, len);
     }
 }
@@ -382,6 +394,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
     expire(server, &server->stalled, true);
     expire(server, &server->lingering, false);
     metric_set(server->connections_gauge, (double)server->connections);
+    metric_set(server->kept_gauge, (double)server->kept_bytes);
     after_batch(server);
 }
 
@@ -395,6 +408,8 @@ static void make_metrics(struct status_server *server, struct metrics *metrics)
     server->requests_missed = metrics_counter(metrics, requests, help, "answer=\"unknown\"");
     server->requests_refused = metrics_counter(metrics, requests, help, "answer=\"refused\"");
     server->connections_gauge = metrics_gauge(metrics, "hanabi_status_connections", "open on the public port", NULL);
+    server->kept_gauge =
+        metrics_gauge(metrics, "hanabi_status_kept_bytes", "parts of requests and answers of slow clients", NULL);
     server->evicted =
         metrics_counter(metrics, "hanabi_status_evicted_total", "connections closed to make room for new ones", NULL);
     server->timed_out = metrics_counter(metrics, "hanabi_status_timed_out_total",

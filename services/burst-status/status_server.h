@@ -3,8 +3,9 @@
  * connection has pipelined, no allocation while a client keeps up, all connections in one epoll descriptor that hangs
  * in the libevent loop.
  *
- * Bounds: connections (the longest idle one makes room, metric), 8 KiB of a request's head, 10 s to deliver it or to
- * take an answer, 60 s idle. Several processes may share the port (SO_REUSEPORT). Loop thread only. */
+ * Bounds: connections (the longest idle one makes room, metric), 8 KiB of a request's head, what slow clients make us
+ * keep, 10 s to deliver it or to take an answer, 60 s idle. Several processes may share the port (SO_REUSEPORT). Loop
+ * thread only. */
 #pragma once
 
 #include "libcommon/config.h"
