@@ -1,15 +1,14 @@
+/* In each second of the events' clock half of the budget may be used at once and the rest as the second goes by: a
+ * burst of laughter passes whole, and a flood does not leave nine tenths of every second empty. The fuller the second
+ * is, the less somebody may have been shown in it to be shown again. */
 #include "thinning.h"
 
 #include <string.h>
-
-/* While it is crowded, who was shown less than this long ago waits for those who were not. */
-#define TURN_MS 5000
 
 void thinning_init(struct thinning *thinning, int64_t budget_per_s)
 {
     memset(thinning, 0, sizeof(*thinning));
     thinning->budget_per_s = budget_per_s;
-    thinning->millitokens = budget_per_s * 1000;
 }
 
 uint32_t thinning_sender(const char *user_id)
@@ -21,28 +20,44 @@ uint32_t thinning_sender(const char *user_id)
     return hash ? hash : 1;
 }
 
+/* The sender's count of this second. Of two with the same slot the one before is forgotten. */
+static size_t slot_of(struct thinning *thinning, uint32_t sender)
+{
+    size_t slot = (sender * 2654435761u) % THINNING_SENDERS;
+
+    if (thinning->recent[slot].sender != sender || thinning->recent[slot].second != thinning->second) {
+        thinning->recent[slot].sender = sender;
+        thinning->recent[slot].second = thinning->second;
+        thinning->recent[slot].shown = 0;
+    }
+    return slot;
+}
+
 bool thinning_admit(struct thinning *thinning, uint32_t sender, int64_t at_ms)
 {
-    int64_t capacity = thinning->budget_per_s * 1000;
-    int64_t elapsed_ms = at_ms - thinning->at_ms;
-    size_t slot = (sender * 2654435761u) % THINNING_SENDERS;
+    int64_t phase_ms = at_ms % 1000, allowed, left, lately, patience;
+    size_t slot;
 
     if (thinning->budget_per_s == 0)
         return true;
-    if (elapsed_ms > 0) {
-        thinning->millitokens += elapsed_ms > 1000 ? capacity : elapsed_ms * thinning->budget_per_s;
-        if (thinning->millitokens > capacity)
-            thinning->millitokens = capacity;
-        thinning->at_ms = at_ms;
+    if (at_ms / 1000 != thinning->second) {
+        thinning->second = at_ms / 1000;
+        thinning->shown = 0;
     }
-    if (thinning->millitokens < 1000)
+    /* All in thousandths of a comment. */
+    allowed = thinning->budget_per_s * (500 + phase_ms / 2);
+    if (allowed < 1000)
+        allowed = 1000;
+    left = allowed - thinning->shown * 1000;
+    if (left < 1000)
         return false;
-    /* The emptier the budget, the more it matters whose turn it is. */
-    if (thinning->millitokens < capacity / 2 && thinning->recent[slot].sender == sender &&
-        at_ms - thinning->recent[slot].shown_ms < TURN_MS)
+    slot = slot_of(thinning, sender);
+    lately = thinning->recent[slot].shown * 1000;
+    patience = thinning->budget_per_s > 6 ? thinning->budget_per_s * 333 : 2000;
+    /* lately / (lately + patience) <= left / allowed */
+    if (lately * allowed > left * (lately + patience))
         return false;
-    thinning->millitokens -= 1000;
-    thinning->recent[slot].sender = sender;
-    thinning->recent[slot].shown_ms = at_ms;
+    thinning->shown++;
+    thinning->recent[slot].shown++;
     return true;
 }
