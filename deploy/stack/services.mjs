@@ -26,6 +26,11 @@ export const recipes = {
         ports: { http: 'own' },
         env: (c) => ({ HANABI_SETTINGS_LISTEN: listen(c.ports.http), HANABI_MYSQL_URL: c.mysqlUrl, HANABI_JWT_SECRET: c.secrets.jwt }),
     },
+    chat: {
+        instances: 2,
+        ports: { http: 'own' },
+        env: (c) => ({ HANABI_CHAT_LISTEN: listen(c.ports.http), HANABI_MYSQL_URL: c.mysqlUrl, HANABI_JWT_SECRET: c.secrets.jwt }),
+    },
     ingest: {
         instances: 1,
         ports: { rtmp: 'shared' },

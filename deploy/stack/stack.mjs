@@ -121,7 +121,7 @@ export class Stack {
             STORE: `127.0.0.1:${ports.store}`, STORE_DIR: this.storeDir, WEB_DIR: path.join(repo, 'services/web'),
             PUBLIC_LISTEN: `${this.publicHost}:${ports.public}`, PURGE_LISTEN: `127.0.0.1:${ports.purge}`,
             HLS_SECRET: this.secrets.hls, LIVE_API_SERVERS: servers('live-api'), BURST_STATUS_SERVERS: servers('burst-status'),
-            SETTINGS_SYNC_SERVERS: servers('settings-sync'),
+            SETTINGS_SYNC_SERVERS: servers('settings-sync'), CHAT_SERVERS: servers('chat'),
             ...this.options.nginx } }));
         this.servers.nginx.start();
     }
