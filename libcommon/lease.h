@@ -40,7 +40,8 @@ const char *lease_token(const struct lease *lease);
 /* By the local clock: false when the last good renewal (counted from when it was sent) is so old that another may hold
  * it now. True is no proof: only the token, checked where the write is done, is. */
 bool lease_is_safe(const struct lease *lease);
-/* Until when (monotonic clock) it stays so without another renewal; 0 when it is not safe. For work handed to others. */
+/* Until when (monotonic clock) it stays so without another renewal; 0 when it is not safe. For work handed to others.
+ */
 int64_t lease_safe_until_ms(const struct lease *lease);
 /* Gives it back (if still held) and frees it. Also to free a lost one, also inside on_lost. */
 void lease_release(struct lease *lease);

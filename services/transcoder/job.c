@@ -91,8 +91,8 @@ static void start(struct job *job)
 {
     const char *arguments[] = {"child", job->broadcast, lease_token(job->lease),
                                job->died_young > SKIP_AFTER ? "1" : "0", NULL};
-    const struct child_process_options options = {
-        job->options.loop, job->options.instance, arguments, on_line, on_child_exit, job};
+    const struct child_process_options options = {job->options.loop, job->options.instance, arguments,
+                                                  on_line,           on_child_exit,         job};
 
     job->process = child_process_start(&options);
     if (!job->process) {

@@ -105,9 +105,7 @@ for (const victim of [null, 'transcoder', 'segment-uploader', 'ingest']) {
 const childOf = async (id) => {
     for (const pid of fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
         try {
-            const args = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-            if (args.includes(`${stack.binDir}/transcoder`) === false && args.startsWith('transcoder') === false) continue;
-            if (args.includes(id) && fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'transcode-child') return Number(pid);
+            if (fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(id) && fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'transcode-child') return Number(pid);
         } catch { /* gone meanwhile */ }
     }
     return null;
