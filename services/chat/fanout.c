@@ -181,24 +181,6 @@ static void on_room_message(struct chat *chat, const char *name, const char *mes
     hand_over(broadcast->every, message, len);
 }
 
-static void on_state_message(struct chat *chat, const char *message, size_t len)
-{
-    struct broadcast_state_event event;
-    struct broadcast *broadcast;
-    json_t *root;
-    char *text;
-
-    if (broadcast_state_event_parse(message, len, &event) != 0 || !(broadcast = broadcast_find(chat, event.id)))
-        return;
-    root = json_pack("{s:s,s:s,s:I,s:I}", "type", "state", "state", broadcast_state_name(event.state), "version",
-                     (json_int_t)event.version, "at_ms", (json_int_t)event.at_ms);
-    text = json_dumps(root, JSON_COMPACT);
-    json_decref(root);
-    if (text)
-        fanout_local(broadcast, text);
-    free(text);
-}
-
 void fanout_on_message(struct chat *chat, const char *channel, const char *message, size_t len)
 {
     if (strncmp(channel, CHANNEL_CHAT_ROOM, sizeof(CHANNEL_CHAT_ROOM) - 1) == 0)
@@ -208,7 +190,7 @@ void fanout_on_message(struct chat *chat, const char *channel, const char *messa
     else if (strcmp(channel, CHANNEL_SETTING) == 0)
         settings_on_message(chat, message, len);
     else if (strcmp(channel, CHANNEL_BROADCAST) == 0)
-        on_state_message(chat, message, len);
+        state_on_message(chat, message, len);
 }
 
 /* --- events of our own making, to those who are here --- */

@@ -92,6 +92,7 @@ static void on_chat_redis_up(void *context)
 static void on_state_resubscribed(bool first, void *context)
 {
     settings_on_resubscribed(context);
+    state_on_resubscribed(context);
 }
 
 static void on_chat_resubscribed(bool first, void *context)
@@ -209,18 +210,23 @@ static int connect_redis(struct chat *chat)
     return 0;
 }
 
-/* One descriptor per viewer: as many as the system lets us have. */
-static void raise_file_limit(const struct chat *chat)
+/* One descriptor per viewer: as many as the system lets us have, and no more viewers than that; some are left for those
+ * who are told that it is full. */
+static void raise_file_limit(struct chat *chat)
 {
     struct rlimit limit;
+    int64_t possible;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_max < (rlim_t)chat->config.max_connections + 200)
-        log_warn("chat.few_descriptors", log_int("limit", (int64_t)limit.rlim_max),
-                 log_int("max_connections", chat->config.max_connections));
+    possible = limit.rlim_max > INT32_MAX ? INT32_MAX : (int64_t)limit.rlim_max - (int64_t)limit.rlim_max / 20 - 100;
+    if (chat->config.max_connections <= possible)
+        return;
+    log_warn("chat.few_descriptors", log_int("limit", (int64_t)limit.rlim_max),
+             log_int("max_connections", chat->config.max_connections), log_int("connections", possible));
+    chat->config.max_connections = possible;
 }
 
 static int start_workers(struct chat *chat)

@@ -51,9 +51,10 @@ struct broadcast {
     struct connection *waiting; /* for the look-up or for a place, newest first */
     struct room **rooms;        /* by number; NULL: never used here */
     size_t room_slots;
-    struct room *every; /* NULL: never used here */
-    int rooms_known;    /* that exist on all processes together */
-    char *viewers;      /* the last {"type":"viewers"} event */
+    struct room *every;    /* NULL: never used here */
+    int rooms_known;       /* that exist on all processes together */
+    int64_t state_version; /* the last state shown */
+    char *viewers;         /* the last {"type":"viewers"} event */
     bool is_all_subscribed;
     char **words; /* that its broadcaster does not allow, lower case */
     size_t word_count;
@@ -101,6 +102,10 @@ void fanout_on_message(struct chat *chat, const char *channel, const char *messa
 void fanout_to_room(struct room *room, const char *message, size_t len);
 void fanout_local(struct broadcast *broadcast, const char *event_text);
 void fanout_everywhere(struct chat *chat, const char *event_text);
+
+/* state.c: whether it is on air. */
+void state_on_message(struct chat *chat, const char *message, size_t len);
+void state_on_resubscribed(struct chat *chat);
 
 /* presence.c */
 void presence_tick(struct chat *chat, int64_t now_ms);

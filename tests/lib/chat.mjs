@@ -110,7 +110,7 @@ export class ChatRig {
             ASAN_OPTIONS: 'abort_on_error=1:detect_leaks=1', UBSAN_OPTIONS: 'print_stacktrace=1', HANABI_INSTANCE: `chat-${index}-${process.pid}`,
             HANABI_CHAT_LISTEN: `127.0.0.1:${port}`, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`, HANABI_REDIS_URL: `redis://127.0.0.1:${this.redisPort}`,
             HANABI_MYSQL_URL: this.mysqlUrl, HANABI_JWT_SECRET: secret, HANABI_CHAT_RATE_BURST: '100000', HANABI_CHAT_RATE_PER_10S: '1000000',
-            HANABI_CHAT_ROOM_BUDGET: '0', HANABI_CHAT_PRESENCE_MS: '200', ...env } });
+            HANABI_CHAT_ROOM_BUDGET: '0', HANABI_CHAT_BROADCASTER_BUDGET: '0', HANABI_CHAT_PRESENCE_MS: '200', ...env } });
         const chat = { port, admin, process: process_, log: path.join(this.dir, `chat-${index}.log`) };
         this.chats.push(chat);
         process_.start();

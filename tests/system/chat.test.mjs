@@ -156,6 +156,31 @@ test('Redis is killed and comes back with its data: those who are here miss noth
     assert.deepEqual(bob.comments.map((event) => event.id), logged);
 });
 
+test('the subscription breaks again and again under load: nothing is missed, repeated or out of order', { timeout: 60000 }, async () => {
+    await rig.broadcast('broken', 'idol');
+    const viewers = await fill('broken', 6);
+    const idol = await rig.viewer(two, 'broken', { as: 'idol' }).ready();
+    let isOver = false;
+    const talk = Promise.all(viewers.map(async (viewer) => {
+        for (let i = 0; !isOver; i += 1) await viewer.say(`${viewer.user} ${i}`);
+    }));
+    await rig.cli('HSET', 'hanabi:broadcast:broken', 'state', 'ended', 'version', '9'); // its message was lost
+    for (let i = 0; i < 10; i += 1) {
+        await sleep(150);
+        await rig.cli('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    }
+    await sleep(150);
+    isOver = true;
+    await talk;
+    const entries = await log('broken');
+    const idsOf = (room) => entries.filter((entry) => room === null || entry.room === String(room)).map((entry) => entry.id);
+    await waitFor('everybody has the last', () => viewers.every((viewer) => viewer.lastId === idsOf(viewer.hello.room).at(-1)) && idol.lastId === idsOf(null).at(-1), 15000).catch(() => {});
+    for (const viewer of viewers) assert.deepEqual(viewer.comments.map((event) => event.id), idsOf(viewer.hello.room));
+    assert.deepEqual(idol.comments.map((event) => event.id), idsOf(null));
+    assert.ok([...viewers, idol].every((viewer) => viewer.of('state').length === 1 && viewer.of('state')[0].state === 'ended'), 'the state is read again');
+    assert.ok(await rig.metric(one, 'hanabi_chat_recovered_total') + await rig.metric(two, 'hanabi_chat_recovered_total') > 0, 'the test broke nothing');
+});
+
 test('tokens: none is read only, forged and expired are refused, an unknown broadcast too', async () => {
     await rig.broadcast('tokens', 'idol');
     const reader = await rig.viewer(one, 'tokens').ready();
