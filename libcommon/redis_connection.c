@@ -36,6 +36,8 @@ struct redis_connection {
     struct event *connecting; /* owns connecting_fd */
     int connecting_fd;
     struct bufferevent *stream;
+    struct event *resume; /* ends a pause in reading; NULL without pauses */
+    int64_t pause_ms;
     redisReader *reader;
     int depth;
     bool closed; /* on_closed was called */
@@ -71,6 +73,9 @@ static void release_line(struct redis_connection *connection)
     if (connection->stream)
         bufferevent_free(connection->stream);
     connection->stream = NULL;
+    if (connection->resume)
+        event_free(connection->resume);
+    connection->resume = NULL;
 }
 
 static void report_closed(struct redis_connection *connection, const char *why)
@@ -138,7 +143,30 @@ static void on_readable(struct bufferevent *stream, void *context)
         if (!deliver_replies(connection))
             break;
     }
+    if (connection->resume) {
+        const struct timeval pause = {connection->pause_ms / 1000, connection->pause_ms % 1000 * 1000};
+
+        bufferevent_disable(stream, EV_READ);
+        evtimer_add(connection->resume, &pause);
+    }
     leave(connection);
+}
+
+static void on_resume(evutil_socket_t fd, short events, void *context)
+{
+    struct redis_connection *connection = context;
+
+    bufferevent_enable(connection->stream, EV_READ);
+}
+
+void redis_connection_set_reply_pause(struct redis_connection *connection, int64_t pause_ms)
+{
+    connection->pause_ms = pause_ms;
+    if (pause_ms <= 0 || connection->resume || !connection->stream)
+        return;
+    connection->resume = evtimer_new(connection->loop, on_resume, connection);
+    if (!connection->resume)
+        abort();
 }
 
 static void on_stream_event(struct bufferevent *stream, short events, void *context)
@@ -327,6 +355,22 @@ void redis_connection_send_take(struct redis_connection *connection, char *comma
     if (evbuffer_add(output, command, len_bytes) != 0)
         abort();
     redisFreeCommand(command);
+}
+
+static void free_sent_memory(const void *data, size_t len, void *memory)
+{
+    free(memory);
+}
+
+void redis_connection_send_memory(struct redis_connection *connection, void *memory, size_t offset, size_t len_bytes)
+{
+    if (!connection->stream) {
+        free(memory);
+        return;
+    }
+    if (evbuffer_add_reference(bufferevent_get_output(connection->stream), (const char *)memory + offset, len_bytes,
+                               free_sent_memory, memory) != 0)
+        abort();
 }
 
 void redis_connection_send(struct redis_connection *connection, int count, const char *const *args, const size_t *lens)

@@ -9,6 +9,7 @@
 #include "libcommon/redis_url.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct event_base;
 struct redis_connection;
@@ -30,7 +31,13 @@ void redis_connection_free(struct redis_connection *connection);
 /* For whoever takes the connection over. */
 void redis_connection_set_handlers(struct redis_connection *connection,
                                    const struct redis_connection_handlers *handlers, void *context);
+/* After each read, replies wait this long before the next: a stream of small answers then costs a few wake-ups instead
+ * of one each. 0 (at first): they are read at once. */
+void redis_connection_set_reply_pause(struct redis_connection *connection, int64_t pause_ms);
 /* Queues a command; all of one turn of the loop leave with one write. `lens` NULL: strings. */
 void redis_connection_send(struct redis_connection *connection, int count, const char *const *args, const size_t *lens);
 /* The same for a command in the protocol's form; takes `command` (made by hiredis). */
 void redis_connection_send_take(struct redis_connection *connection, char *command, size_t len_bytes);
+/* The same for one that was written in place: `len_bytes` from `offset` of `memory`, which is taken (made by malloc).
+ * Never copied, whatever its size. */
+void redis_connection_send_memory(struct redis_connection *connection, void *memory, size_t offset, size_t len_bytes);

@@ -302,6 +302,7 @@ static void link_up(struct redis_link *link, struct redis_connection *connection
     int64_t now_ms = clock_monotonic_ms();
 
     redis_connection_set_handlers(connection, &handlers, link);
+    redis_connection_set_reply_pause(connection, link->options.reply_pause_ms);
     link->connection = connection;
     link->address = *address;
     redis_address_format(address, link->address_text, sizeof(link->address_text));
@@ -509,6 +510,15 @@ void redis_link_commandf(struct redis_link *link, redis_link_fn callback, void *
         redis_connection_send_take(link->connection, command, (size_t)len);
     else
         redisFreeCommand(command);
+}
+
+void redis_link_command_memory(struct redis_link *link, redis_link_fn callback, void *context, void *memory,
+                               size_t offset, size_t len_bytes)
+{
+    if (push_pending(link, link->options.command_timeout_ms, len_bytes, callback, context))
+        redis_connection_send_memory(link->connection, memory, offset, len_bytes);
+    else
+        free(memory);
 }
 
 void redis_link_script(struct redis_link *link, const struct redis_script *script, redis_link_fn callback,

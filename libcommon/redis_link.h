@@ -32,6 +32,8 @@ struct redis_link_options {
     int64_t command_timeout_ms;   /* 0: 2,000. A passed deadline drops the connection (replies would be out of step) */
     int64_t backoff_min_ms;       /* 0: 50 */
     int64_t backoff_max_ms;       /* 0: 1,000 */
+    int64_t reply_pause_ms;       /* replies are read this often at most, for many commands whose answer is not urgent.
+                                     0: at once */
     size_t max_pending_bytes;     /* of arguments sent and not yet answered. 0: 32 MiB */
     struct metrics *metrics;      /* may be NULL */
     void (*on_up)(void *context); /* connected (again): re-read what may have changed */
@@ -66,6 +68,11 @@ void redis_link_command_within(struct redis_link *link, int64_t timeout_ms, redi
                                int count, const char *const *args, const size_t *lens);
 /* printf-like with %s, %lld, %b (pointer, size_t) as hiredis formats them. */
 void redis_link_commandf(struct redis_link *link, redis_link_fn callback, void *context, const char *format, ...);
+
+/* A large command that its caller wrote in the protocol's form (RESP): `len_bytes` from `offset` of `memory`, which is
+ * taken (made by malloc) in every case. Nothing is copied. */
+void redis_link_command_memory(struct redis_link *link, redis_link_fn callback, void *context, void *memory,
+                               size_t offset, size_t len_bytes);
 
 /* A Lua script: sent as EVALSHA, once more as EVAL where Redis does not know it. Names and texts of scripts live in
  * proto/. */

@@ -22,7 +22,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define DRAIN_LOOK_MS 20
+#define DRAIN_LOOK_MS  20
+#define REPLY_PAUSE_MS 10 /* thousands of groups a second: their answers in a few wake-ups */
 
 static struct ingest_config config;
 static struct ingest ingest;
@@ -90,6 +91,7 @@ static void connect_stores(struct service *service)
 
     ingest.state = redis_link_create(ingest.loop, config.redis_url, &link);
     link.name = "media";
+    link.reply_pause_ms = REPLY_PAUSE_MS;
     ingest.media =
         config.media_redis_url[0] ? redis_link_create(ingest.loop, config.media_redis_url, &link) : ingest.state;
     snprintf(ingest.ping_channel, sizeof(ingest.ping_channel), "%s%s", CHANNEL_PING, service_instance(service));

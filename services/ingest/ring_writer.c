@@ -12,12 +12,13 @@
 #include "proto/keys.h"
 #include "proto/media_ring.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdbool.h>
 
 #define GROUP_FULL_BYTES (512 * 1024)       /* a burst is written in several entries */
 #define GROUP_MAX_BYTES  (20 * 1024 * 1024) /* above GROUP_FULL_BYTES and the largest message, headers included */
-#define GROUP_KEEP_BYTES (128 * 1024)
+#define HEAD_BYTES       640                /* room for the command in front of a group's data */
 #define HEADER_MAX_BYTES (64 * 1024)
 #define EXPIRE_EVERY_MS  10000
 #define AUDIO_ALONE_MS   1000 /* so long a video sequence header is waited for before audio begins alone */
@@ -39,7 +40,7 @@ struct ring_writer {
     bool has_gap;               /* the next entry says so */
     int64_t first_ms, video_ms; /* when anything, and a video frame, last came; 0: never */
     int64_t expire_ms;
-    size_t in_flight_bytes;
+    size_t last_group_bytes, in_flight_bytes;
     unsigned in_flight;
     bool is_dead;
 };
@@ -97,6 +98,11 @@ static void note_loss(struct ring_writer *writer)
     writer->has_gap = true;
 }
 
+static bool is_empty(const struct ring_writer *writer)
+{
+    return writer->group.len == 0;
+}
+
 static void drop_group(struct ring_writer *writer)
 {
     note_loss(writer);
@@ -135,28 +141,17 @@ static bool is_over_bounds(const struct ring_writer *writer, size_t bytes)
     return writer->in_flight_bytes + bytes > pool->max_bytes_per_writer || pool->bytes + bytes > pool->max_bytes;
 }
 
-/* `fields`: pairs behind the session. */
-static void add_entry(struct ring_writer *writer, int count, const char *const *fields, const size_t *lens)
+static struct flight *take_off(struct ring_writer *writer, size_t bytes)
 {
-    const char *args[16] = {"XADD", writer->key,        "MAXLEN",       "~", DECIMAL(MEDIA_RING_MAX_GROUPS),
-                            "*",    MEDIA_RING_SESSION, writer->session};
-    size_t arg_lens[16];
     struct flight *flight = alloc_zero(1, sizeof(*flight));
-    const int fixed = 8;
 
-    for (int i = 0; i < fixed; i++)
-        arg_lens[i] = strlen(args[i]);
-    for (int i = 0; i < count; i++) {
-        args[fixed + i] = fields[i];
-        arg_lens[fixed + i] = lens[i];
-        flight->bytes += lens[i];
-    }
     flight->writer = writer;
+    flight->bytes = bytes;
     flight->sent_us = clock_monotonic_us();
     writer->in_flight++;
-    writer->in_flight_bytes += flight->bytes;
-    writer->pool->bytes += flight->bytes;
-    redis_link_command(writer->pool->media, on_added, flight, fixed + count, args, arg_lens);
+    writer->in_flight_bytes += bytes;
+    writer->pool->bytes += bytes;
+    return flight;
 }
 
 static void expire(struct ring_writer *writer)
@@ -170,33 +165,46 @@ static void expire(struct ring_writer *writer)
                        (const char *[]){"EXPIRE", writer->key, DECIMAL(MEDIA_RING_EXPIRE_S)}, NULL);
 }
 
+/* The XADD up to the data, in the protocol's form. Returns its length. */
+static size_t write_head(const struct ring_writer *writer, size_t data_len, char out[HEAD_BYTES])
+{
+    const int extra = (writer->group_is_key ? 2 : 0) + (writer->group_has_gap ? 2 : 0);
+    int len =
+        snprintf(out, HEAD_BYTES, "*%d\r\n$4\r\nXADD\r\n$%zu\r\n%s\r\n", 10 + extra, strlen(writer->key), writer->key);
+
+    len += snprintf(out + len, HEAD_BYTES - (size_t)len,
+                    "$6\r\nMAXLEN\r\n$1\r\n~\r\n$%zu\r\n" DECIMAL(MEDIA_RING_MAX_GROUPS) "\r\n$1\r\n*\r\n",
+                    sizeof(DECIMAL(MEDIA_RING_MAX_GROUPS)) - 1);
+    len += snprintf(out + len, HEAD_BYTES - (size_t)len, "$1\r\n" MEDIA_RING_SESSION "\r\n$%zu\r\n%s\r\n%s%s",
+                    strlen(writer->session), writer->session,
+                    writer->group_is_key ? "$1\r\n" MEDIA_RING_KEY "\r\n$1\r\n1\r\n" : "",
+                    writer->group_has_gap ? "$1\r\n" MEDIA_RING_GAP "\r\n$1\r\n1\r\n" : "");
+    len += snprintf(out + len, HEAD_BYTES - (size_t)len, "$1\r\n" MEDIA_RING_DATA "\r\n$%zu\r\n", data_len);
+    assert(len < HEAD_BYTES);
+    return (size_t)len;
+}
+
+/* The group becomes a command where it lies: the head right in front of the tags. */
 void ring_writer_flush(struct ring_writer *writer)
 {
-    const char *fields[6];
-    size_t lens[6];
-    int count = 0;
+    char head[HEAD_BYTES];
+    size_t len;
 
-    if (writer->group.len == 0)
+    if (is_empty(writer))
         return;
-    if (!redis_link_is_up(writer->pool->media) || is_over_bounds(writer, writer->group.len)) {
+    const size_t data_len = writer->group.len - HEAD_BYTES;
+    if (!redis_link_is_up(writer->pool->media) || is_over_bounds(writer, data_len) ||
+        buffer_append(&writer->group, "\r\n", 2) != 0) {
         drop_group(writer);
         return;
     }
-    fields[count] = MEDIA_RING_DATA, lens[count++] = strlen(MEDIA_RING_DATA);
-    fields[count] = (const char *)writer->group.data, lens[count++] = writer->group.len;
-    if (writer->group_is_key) {
-        fields[count] = MEDIA_RING_KEY, lens[count++] = strlen(MEDIA_RING_KEY);
-        fields[count] = "1", lens[count++] = 1;
-    }
-    if (writer->group_has_gap) {
-        fields[count] = MEDIA_RING_GAP, lens[count++] = strlen(MEDIA_RING_GAP);
-        fields[count] = "1", lens[count++] = 1;
-    }
+    const size_t head_len = write_head(writer, data_len, head);
+    uint8_t *memory = buffer_take(&writer->group, &len);
+    memcpy(memory + HEAD_BYTES - head_len, head, head_len);
     writer->group_has_gap = false;
-    add_entry(writer, count, fields, lens);
-    buffer_reset(&writer->group);
-    if (writer->group.capacity > GROUP_KEEP_BYTES)
-        buffer_clear(&writer->group);
+    writer->last_group_bytes = data_len;
+    redis_link_command_memory(writer->pool->media, on_added, take_off(writer, data_len), memory, HEAD_BYTES - head_len,
+                              len - HEAD_BYTES + head_len);
     expire(writer);
 }
 
@@ -205,9 +213,10 @@ void ring_writer_end(struct ring_writer *writer, const char *reason)
     ring_writer_flush(writer);
     if (!redis_link_is_up(writer->pool->media))
         return;
-    const char *fields[] = {MEDIA_RING_END, reason};
-    const size_t lens[] = {strlen(fields[0]), strlen(reason)};
-    add_entry(writer, 2, fields, lens);
+    const char *args[] = {
+        "XADD",          writer->key,    "MAXLEN", "~", DECIMAL(MEDIA_RING_MAX_GROUPS), "*", MEDIA_RING_SESSION,
+        writer->session, MEDIA_RING_END, reason};
+    redis_link_command(writer->pool->media, on_added, take_off(writer, 0), sizeof(args) / sizeof(args[0]), args, NULL);
     writer->expire_ms = 0;
     expire(writer);
 }
@@ -222,6 +231,14 @@ void ring_writer_renumber(struct ring_writer *writer, int64_t session)
 static void append(struct ring_writer *writer, enum flv_tag_type type, uint32_t timestamp_ms, const uint8_t *body,
                    size_t len)
 {
+    if (is_empty(writer)) {
+        /* About as large as the last one, so that it seldom grows; the head's room first. */
+        if (!buffer_reserve(&writer->group, HEAD_BYTES + FLV_TAG_OVERHEAD + len + writer->last_group_bytes / 8 * 9)) {
+            drop_group(writer);
+            return;
+        }
+        buffer_commit(&writer->group, HEAD_BYTES);
+    }
     if (flv_tag_append(&writer->group, type, timestamp_ms, body, len) != 0)
         drop_group(writer);
 }
@@ -258,7 +275,7 @@ static void add_header(struct ring_writer *writer, enum header which, const stru
         return;
     /* Changed in mid-stream: in its place too, a reader that is here already needs it. */
     if (!writer->is_waiting) {
-        if (writer->group.len == 0)
+        if (is_empty(writer))
             writer->group_is_key = false;
         append(writer, tag->type, tag->timestamp_ms, tag->body, tag->body_len);
     }
@@ -281,7 +298,7 @@ static void add_video(struct ring_writer *writer, const struct flv_tag *tag, int
         begin_key_group(writer, tag->timestamp_ms);
     else if (writer->is_waiting)
         return;
-    else if (writer->group.len == 0)
+    else if (is_empty(writer))
         writer->group_is_key = false;
     append(writer, tag->type, tag->timestamp_ms, tag->body, tag->body_len);
 }
@@ -290,7 +307,7 @@ static void add_audio(struct ring_writer *writer, const struct flv_tag *tag, int
 {
     if (writer->headers[HEADER_AUDIO].len == 0)
         return;
-    if (writer->group.len == 0) {
+    if (is_empty(writer)) {
         if (!has_video(writer, now_ms))
             begin_key_group(writer, tag->timestamp_ms);
         else

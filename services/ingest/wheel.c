@@ -6,7 +6,7 @@
 
 #include <event2/event.h>
 
-#define SLOTS   16
+#define SLOTS   8
 #define STEP_MS (WHEEL_TURN_MS / SLOTS)
 
 struct wheel {

@@ -1,4 +1,4 @@
-/* Visits every connection once per turn, a sixteenth of them at a time. One timer instead of several per connection:
+/* Visits every connection once per turn, an eighth of them at a time. One timer instead of several per connection:
  * the visit looks at deadlines, and at a publisher also reads what has come and writes the group. So a publisher costs
  * one read and one XADD per turn, however its encoder slices the media. Loop thread only. */
 #pragma once
@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#define WHEEL_TURN_MS                                                                                                  \
-    80 /* below MEDIA_RING_GROUP_MS; 15 s of such groups fit MEDIA_RING_MAX_GROUPS, key frames included */
+/* Below MEDIA_RING_GROUP_MS; 15 s of such groups fit MEDIA_RING_MAX_GROUPS, key frames included. */
+#define WHEEL_TURN_MS 80
 
 struct event_base;
 struct wheel;
