@@ -60,6 +60,8 @@ uint32_t retry_policy_draw(struct retry_policy *policy, enum broadcast_state sta
 
     switch (state) {
     case BROADCAST_SCHEDULED:
+        /* Fewer wait for a start than are thrown off by a drop, and a start should be seen soon. */
+        return draw(policy, (double)options->min_ms / 2, max_ms / 2);
     case BROADCAST_SUSPENDED:
         /* Only the far end moves: whoever drew early under load is not late when the load has gone. */
         return draw(policy, (double)options->min_ms, max_ms);

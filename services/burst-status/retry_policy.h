@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 struct retry_policy_options {
-    int64_t min_ms, max_ms;     /* suspended and scheduled: ask again after a time between these */
+    int64_t min_ms, max_ms;     /* suspended: ask again after a time between these; scheduled: half of it */
     int64_t return_ms;          /* live again: load the playlist after 0 to this long */
     int64_t requests_per_s_max; /* above this many the stretches grow in proportion, up to RETRY_MAX_FACTOR times */
 };

@@ -143,8 +143,12 @@ export class HlsMonitor {
         return Buffer.concat([...rendition.segments.values()].sort((a, b) => a.sequence - b.sequence).map((segment) => segment.bytes));
     }
 
-    /** All findings of the run. `cadence`: stretches [from, to] of wall time in which media flowed without a break. */
-    async judge({ ended = false, cadence = [], maxGapMs = 3000, frameRate = null } = {}) {
+    /**
+     * All findings of the run. `cadence`: stretches [from, to] of wall time in which media flowed without a break. `mayReset`: counters and
+     * timestamps may begin anew at a discontinuity (for runs in which every record of them was destroyed).
+     */
+    async judge({ ended = false, cadence = [], maxGapMs = 3000, mayReset = false } = {}) {
+        this.mayReset = mayReset;
         const renditions = [...this.renditions.values()];
         if (renditions.length === 0) this.problem('no playlist was ever seen');
         for (const rendition of renditions) {
@@ -153,7 +157,7 @@ export class HlsMonitor {
             if (ended && !rendition.versions.at(-1)?.playlist.endList) this.problem(`${rendition.name}: no EXT-X-ENDLIST at the end`);
         }
         this.judgeAlignment(renditions);
-        this.judgeMaster(frameRate);
+        this.judgeMaster();
         await this.judgeRemoved(renditions);
         return this.problems;
     }
@@ -164,7 +168,7 @@ export class HlsMonitor {
         if (holes.length > 0) this.problem(`${rendition.name}: media sequence has holes before ${holes.map((s) => s.sequence)}`);
         for (let i = 1; i < segments.length; i += 1) {
             const [before, after] = [segments[i - 1], segments[i]];
-            if (!before.counters || !after.counters) continue;
+            if (!before.counters || !after.counters || (this.mayReset && after.discontinuity)) continue;
             const where = `${rendition.name} ${before.sequence} -> ${after.sequence}`;
             for (const [pid, { last }] of before.counters) {
                 const next = after.counters.get(pid);

@@ -47,7 +47,8 @@ for (const which of ['redis', 'mediaRedis']) {
         assert.ok((await status(stack, broadcast.id)).version >= versionBefore, 'versions never fall');
         await waitFor('all ready again', async () => (await readyz('ingest')).status === 200, 10000);
         await monitor.stop();
-        assert.deepEqual(await monitor.judge(), []);
+        // The checkpoint was only in the Redis that is gone: behind the discontinuity, counters and timestamps may begin anew.
+        assert.deepEqual(await monitor.judge({ mayReset: which === 'redis' }), []);
     });
 }
 

@@ -39,7 +39,7 @@ static void test_quiet(void **state)
     struct retry_policy policy = make();
 
     assert_spread(&policy, BROADCAST_SUSPENDED, 0, 2000, 6000);
-    assert_spread(&policy, BROADCAST_SCHEDULED, 100000, 2000, 6000);
+    assert_spread(&policy, BROADCAST_SCHEDULED, 100000, 1000, 3000);
     assert_spread(&policy, BROADCAST_LIVE, 0, 0, 2000);
     assert_spread(&policy, BROADCAST_LIVE, 6600, 0, 2000); /* whoever was told 6 s comes about then */
     assert_spread(&policy, BROADCAST_LIVE, 60000, 3000, 6000);
