@@ -82,7 +82,7 @@ struct engine {
     bool is_settling;
     size_t entry_offset; /* read so far of the first entry */
 
-    bool is_flush_asked, is_session_end, wants_replan, keeps_anchor;
+    bool is_flush_asked, is_session_end, wants_replan, must_have_audio, knows_aac, keeps_anchor;
     bool video_decoder_ended, audio_decoder_ended, video_ended, audio_ended;
     int64_t end_us; /* of the output so far */
     int64_t anchor_us, anchor_wall_ms;
@@ -99,6 +99,9 @@ void engine_fail(struct engine *engine, const char *text);
 void engine_pump(struct engine *engine);
 /* Begins the flush; engine_pump() goes on when it is over. */
 void engine_begin_flush(struct engine *engine);
+
+/* engine_plan.c: fills engine->plan; what a plan before had, the new one keeps. */
+void engine_plan_make(struct engine *engine, const struct source_probe *probe);
 
 /* --- intake.c --- */
 /* Starts the session whose first entry heads the queue. */

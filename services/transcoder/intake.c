@@ -336,19 +336,19 @@ void intake_begin_session(struct engine *engine)
     intake_prepare(engine);
 }
 
-/* A kind of media that the plan does not know: it has to be made anew. */
-static bool is_unplanned(const struct engine *engine, const struct flv_tag *tag)
+/* Media of a kind that the plan does not know: it has to be made anew. A header alone promises nothing. */
+static bool is_unplanned(struct engine *engine, const struct flv_tag *tag)
 {
     struct aac_config aac;
-    struct h264_config h264;
 
-    if (!tag->is_sequence_header)
-        return false;
-    if (tag->type == FLV_TAG_AUDIO)
-        return !engine->plan.has_audio && tag->codec == FLV_AUDIO_AAC &&
-               aac_config_parse(tag->payload, tag->payload_len, &aac) == 0;
-    return tag->type == FLV_TAG_VIDEO && !engine->plan.has_video && tag->codec == FLV_VIDEO_AVC &&
-           h264_config_parse(tag->payload, tag->payload_len, &h264) == 0;
+    if (tag->type == FLV_TAG_AUDIO && !engine->plan.has_audio && tag->codec == FLV_AUDIO_AAC) {
+        if (tag->is_sequence_header)
+            engine->knows_aac = aac_config_parse(tag->payload, tag->payload_len, &aac) == 0;
+        engine->must_have_audio = engine->must_have_audio || (tag->is_media && engine->knows_aac);
+        return tag->is_media && engine->knows_aac;
+    }
+    return tag->type == FLV_TAG_VIDEO && !engine->plan.has_video && tag->codec == FLV_VIDEO_AVC && tag->is_media &&
+           tag->is_keyframe && engine->has_config;
 }
 
 static struct engine_mark *set_mark(struct engine *engine, const struct media_entry *entry)

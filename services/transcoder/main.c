@@ -6,6 +6,15 @@
 
 #include <string.h>
 
+#ifdef __SANITIZE_ADDRESS__
+/* GLib lets go of its table of names each time that it grows, on purpose. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libglib-2.0\n";
+}
+#endif
+
 struct transcoder {
     struct transcoder_config config;
     struct supervisor *supervisor;
