@@ -12,10 +12,12 @@ export class ApiError extends Error {
     }
 }
 
+/* auth: true for the session's token, or a token. */
 async function call(method, path, { body, auth = false, deadlineMs = DEADLINE_MS } = {}) {
     const headers = { Accept: 'application/json' };
     if (body !== undefined) headers['Content-Type'] = 'application/json';
-    if (auth && token()) headers.Authorization = `Bearer ${token()}`;
+    const bearer = auth === true ? token() : auth;
+    if (bearer) headers.Authorization = `Bearer ${bearer}`;
     let response;
     try {
         response = await fetch(path, {
@@ -42,7 +44,7 @@ async function call(method, path, { body, auth = false, deadlineMs = DEADLINE_MS
 
 const broadcastPath = (id) => `/api/v1/broadcasts/${encodeURIComponent(id)}`;
 
-export const createSession = (name) => call('POST', '/api/v1/sessions', { body: { name } });
+export const createSession = (name, role) => call('POST', '/api/v1/sessions', { body: { name, role } });
 export const createBroadcast = (title) => call('POST', '/api/v1/broadcasts', { body: { title }, auth: true });
 export const getBroadcast = (id, { asOwner = false } = {}) => call('GET', broadcastPath(id), { auth: asOwner });
 export const endBroadcast = (id) => call('POST', `${broadcastPath(id)}/end`, { auth: true });
@@ -51,6 +53,24 @@ export const renewStreamKey = (id) => call('POST', `${broadcastPath(id)}/stream_
 /* filter: { state?, owner: "me"?, limit? } */
 export const listBroadcasts = (filter) =>
     call('GET', `/api/v1/broadcasts?${new URLSearchParams(filter)}`, { auth: filter.owner !== undefined });
+
+// ---- settings that steer comments ----
+
+const settingPath = (...parts) => `/api/v1/settings/${parts.map(encodeURIComponent).join('/')}`;
+
+export const getSettings = () => call('GET', '/api/v1/settings', { auth: true });
+export const putDecoration = (decoration) => call('PUT', settingPath('decoration'), { body: decoration, auth: true });
+export const deleteDecoration = () => call('DELETE', settingPath('decoration'), { auth: true });
+export const putBlock = (userId) => call('PUT', settingPath('blocks', userId), { auth: true });
+export const deleteBlock = (userId) => call('DELETE', settingPath('blocks', userId), { auth: true });
+/* untilMs: 0 for the whole broadcast. */
+export const putMute = (id, userId, untilMs) =>
+    call('PUT', settingPath('broadcasts', id, 'mutes', userId), { body: { until_ms: untilMs }, auth: true });
+export const deleteMute = (id, userId) => call('DELETE', settingPath('broadcasts', id, 'mutes', userId), { auth: true });
+export const putBan = (id, userId) => call('PUT', settingPath('broadcasts', id, 'bans', userId), { auth: true });
+export const deleteBan = (id, userId) => call('DELETE', settingPath('broadcasts', id, 'bans', userId), { auth: true });
+export const sendNotice = (bearer, text) => call('POST', settingPath('notices'), { body: { text }, auth: bearer });
+export const listNotices = (bearer) => call('GET', settingPath('notices'), { auth: bearer });
 
 /* For follow.js: a 404 is an answer there, not a failure. */
 export async function fetchStatus(id) {

@@ -1,5 +1,6 @@
 /* /studio: a name, then broadcasts; the one chosen stands in the address as #id. */
 import { ApiError, createBroadcast, createSession, endBroadcast, getBroadcast, listBroadcasts, renewStreamKey } from './api.js';
+import { createChat } from './chat.js';
 import { byId, el, setIcon, setText } from './dom.js';
 import { startedAgo, STATE_LABEL } from './format.js';
 import { forgetSession, keepSession, session } from './session.js';
@@ -15,6 +16,7 @@ const MESSAGES = {
 let own = [];
 let chosen = null; // the broadcast on the desk
 let stage = null;
+let chat = null;
 let opening = 0;
 
 // ---- session ----
@@ -107,6 +109,8 @@ function closeDesk() {
     opening += 1;
     stage?.destroy();
     stage = null;
+    chat?.destroy();
+    chat = null;
     chosen = null;
     byId('broadcast').hidden = true;
     byId('none').hidden = false;
@@ -141,6 +145,8 @@ function open(broadcast) {
     renderOwn();
     stage = createStage(byId('stage'), { id: broadcast.id, getPlaybackUrl, onState, messages: MESSAGES });
     stage.start();
+    const opened = stage;
+    chat = createChat(byId('chat'), { id: broadcast.id, onBroadcastState: (answer) => opened.hear(answer) });
 }
 
 async function getPlaybackUrl(fresh) {

@@ -1,5 +1,6 @@
-/* /watch/{id}: the stage, and what is known about the broadcast. */
+/* /watch/{id}: the stage, the chat, and what is known about the broadcast. */
 import { getBroadcast } from './api.js';
+import { createChat } from './chat.js';
 import { byId, icon, setText } from './dom.js';
 import { ownerName, startedAgo, STATE_LABEL } from './format.js';
 import { createStage } from './stage.js';
@@ -76,4 +77,5 @@ share.addEventListener('click', async () => {
 
 setInterval(() => broadcast && setText(byId('since'), startedAgo(broadcast)), 30000);
 stage.start();
+createChat(byId('chat'), { id, onBroadcastState: (answer) => stage.hear(answer) });
 describe();
