@@ -23,12 +23,14 @@ function processesOf(runDir) {
 
 test('a fresh clone: deploy/up --demo shows a moving picture, deploy/down leaves nothing running', { timeout: 580000 }, async (t) => {
     const home = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-clone-'));
-    t.after(() => fs.rmSync(home, { recursive: true, force: true }));
     const clone = path.join(home, 'hanabi');
     await run('git', ['clone', '-q', '--no-hardlinks', repo, clone]);
     const env = { ...process.env, HANABI_PORT: String(await freePort()), HANABI_RTMP_PORT: String(await freePort()), HANABI_BIND: '127.0.0.1' };
     delete env.HANABI_BIN_DIR;
-    t.after(() => run(path.join(clone, 'deploy/down'), [], { env }));
+    t.after(async () => {
+        await run(path.join(clone, 'deploy/down'), [], { env });
+        fs.rmSync(home, { recursive: true, force: true });
+    });
     const began = Date.now();
     const { stdout } = await run(path.join(clone, 'deploy/up'), ['--demo'], { env, timeout: 540000 });
     t.diagnostic(`deploy/up --demo took ${Math.round((Date.now() - began) / 1000)} s, the build included`);
