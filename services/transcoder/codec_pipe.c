@@ -89,7 +89,7 @@ static GstPadProbeReturn on_query(GstPad *pad, GstPadProbeInfo *info, gpointer c
  * with the wrong one. */
 static GstPadProbeReturn on_pushed(GstPad *pad, GstPadProbeInfo *info, gpointer context)
 {
-    if (GST_BUFFER_FLAG_IS_SET(GST_PAD_PROBE_INFO_BUFFER(info), GST_BUFFER_FLAG_MARKER))
+    if (gst_buffer_has_flags(GST_PAD_PROBE_INFO_BUFFER(info), GST_BUFFER_FLAG_MARKER))
         gst_pad_push_event(pad, gst_video_event_new_downstream_force_key_unit(GST_CLOCK_TIME_NONE, GST_CLOCK_TIME_NONE,
                                                                               GST_CLOCK_TIME_NONE, TRUE, 0));
     return GST_PAD_PROBE_OK;

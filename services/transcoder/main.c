@@ -4,6 +4,7 @@
 #include "services/transcoder/file_main.h"
 #include "services/transcoder/supervisor.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #ifdef __SANITIZE_ADDRESS__
@@ -63,6 +64,9 @@ int main(int argc, char **argv)
         .stop = stop,
     };
 
+    /* Pictures and segments come and go by the megabyte: without this each costs a mapping and its page faults. */
+    mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
     if (argc > 1 && strcmp(argv[1], "child") == 0)
         return child_main(argc, argv);
     if (argc > 1 && strcmp(argv[1], "probe") == 0)

@@ -79,12 +79,25 @@ static void scale(GstVideoFrame *from, GstVideoFrame *to, const struct ladder_re
               kFilterBox);
 }
 
+/* The picture to make a rung from: one of exactly twice its size if there is one (libyuv has a path of its own for
+ * that, several times as fast), else the smallest of the larger ones. */
+static GstVideoFrame *choose_parent(GstVideoFrame *const made[], int count, const struct output_rendition *r)
+{
+    for (int i = 0; i < count; i++)
+        if (made[i] && GST_VIDEO_FRAME_WIDTH(made[i]) == 2 * r->width &&
+            GST_VIDEO_FRAME_HEIGHT(made[i]) == 2 * r->height)
+            return made[i];
+    for (int i = count - 1; i >= 0; i--)
+        if (made[i])
+            return made[i];
+    return NULL;
+}
+
 int video_scaler_run(struct video_scaler *scaler, GstSample *sample, int display_width, int display_height,
                      GstBuffer *out[SEGMENT_MAX_RENDITIONS])
 {
-    GstVideoFrame frames[SEGMENT_MAX_RENDITIONS], source;
+    GstVideoFrame frames[SEGMENT_MAX_RENDITIONS], source, *made[SEGMENT_MAX_RENDITIONS] = {NULL};
     GstVideoInfo info;
-    GstVideoFrame *larger = &source;
 
     if (!gst_video_info_from_caps(&info, gst_sample_get_caps(sample)) ||
         GST_VIDEO_INFO_FORMAT(&info) != GST_VIDEO_FORMAT_I420 ||
@@ -96,22 +109,26 @@ int video_scaler_run(struct video_scaler *scaler, GstSample *sample, int display
 
         if (r->pass_through)
             continue;
-        if (larger == &source)
+        GstVideoFrame *from = choose_parent(made, i, r);
+        if (!from) {
+            from = &source;
             at = ladder_letterbox(display_width, display_height, r->width, r->height);
+        }
         const bool fills = at.width == r->width && at.height == r->height;
-        if (larger == &source && fills && info.width == r->width && info.height == r->height) {
+        if (from == &source && fills && info.width == r->width && info.height == r->height) {
             out[i] = gst_buffer_ref(gst_sample_get_buffer(sample));
+            made[i] = &source;
             continue;
         }
         out[i] = new_picture(scaler, i, &frames[i]);
+        made[i] = &frames[i];
         if (!fills)
             fill_black(&frames[i]);
-        scale(larger, &frames[i], &at);
-        larger = &frames[i];
+        scale(from, &frames[i], &at);
     }
     for (int i = 0; i < scaler->plan->count; i++)
-        if (out[i] && out[i] != gst_sample_get_buffer(sample))
-            gst_video_frame_unmap(&frames[i]);
+        if (made[i] && made[i] != &source)
+            gst_video_frame_unmap(made[i]);
     gst_video_frame_unmap(&source);
     return 0;
 }

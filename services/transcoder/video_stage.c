@@ -254,9 +254,9 @@ static void encode(struct video_stage *stage, int64_t at_us, bool is_boundary)
         /* A shallow copy: the times belong to the frame, the memory to the picture. */
         GstBuffer *frame = gst_buffer_copy(stage->last[i]);
         if (is_boundary)
-            GST_BUFFER_FLAG_SET(frame, GST_BUFFER_FLAG_MARKER);
+            gst_buffer_set_flags(frame, GST_BUFFER_FLAG_MARKER);
         else
-            GST_BUFFER_FLAG_UNSET(frame, GST_BUFFER_FLAG_MARKER);
+            gst_buffer_unset_flags(frame, GST_BUFFER_FLAG_MARKER);
         codec_pipe_push(stage->encoders[i]->pipe, frame, at_us, at_us);
     }
     if (stage->wants_thumbnail && top >= 0)
