@@ -18,12 +18,15 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 
-#define DRAIN_LOOK_MS  20
-#define REPLY_PAUSE_MS 10 /* thousands of groups a second: their answers in a few wake-ups */
+#define DRAIN_LOOK_MS    20
+#define HEAP_SLACK_BYTES (16 << 20)
+#define HEAP_MMAP_BYTES  (1 << 20)
+#define REPLY_PAUSE_MS   10 /* thousands of groups a second: their answers in a few wake-ups */
 
 static struct ingest_config config;
 static struct ingest ingest;
@@ -44,6 +47,13 @@ static void raise_file_limit(void)
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
         log_warn("file_limit.kept", log_str("why", strerror(errno)));
+}
+
+/* Groups come and go many times a second: memory that is given back to the system each time has to be cleared again. */
+static void keep_heap(void)
+{
+    mallopt(M_TRIM_THRESHOLD, HEAP_SLACK_BYTES);
+    mallopt(M_MMAP_THRESHOLD, HEAP_MMAP_BYTES);
 }
 
 static void make_metrics(struct metrics *metrics)
@@ -84,14 +94,15 @@ static void connect_stores(struct service *service)
     struct metrics *metrics = service_metrics(service);
     const size_t max_bytes = (size_t)config.buffer_mb << 20;
     /* The pool's bound comes first: groups are dropped by choice, not by a link that is full. */
-    struct redis_link_options link = {
-        .name = "state", .metrics = metrics, .max_pending_bytes = max_bytes + (32u << 20)};
+    struct redis_link_options link = {.name = "state",
+                                      .metrics = metrics,
+                                      .reply_pause_ms = REPLY_PAUSE_MS,
+                                      .max_pending_bytes = max_bytes + (32u << 20)};
     const struct subscriber_options subscriber = {
         .ping_channel = ingest.ping_channel, .metrics = metrics, .on_message = on_message, .context = &ingest};
 
     ingest.state = redis_link_create(ingest.loop, config.redis_url, &link);
     link.name = "media";
-    link.reply_pause_ms = REPLY_PAUSE_MS;
     ingest.media =
         config.media_redis_url[0] ? redis_link_create(ingest.loop, config.media_redis_url, &link) : ingest.state;
     snprintf(ingest.ping_channel, sizeof(ingest.ping_channel), "%s%s", CHANNEL_PING, service_instance(service));
@@ -132,6 +143,7 @@ static int start(struct service *service, void *state)
         return -1;
     }
     raise_file_limit();
+    keep_heap();
     ingest.service = service;
     ingest.loop = service_loop(service);
     ingest.config = &config;

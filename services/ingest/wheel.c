@@ -6,12 +6,13 @@
 
 #include <event2/event.h>
 
-#define SLOTS   8
-#define STEP_MS (WHEEL_TURN_MS / SLOTS)
+#define SLOTS          8
+#define ITEMS_PER_SLOT 32
 
 struct wheel {
     struct event *timer;
     LIST_HEAD(wheel_slot, wheel_item) slots[SLOTS];
+    unsigned used; /* slots; few items share few, since a visit costs a write to Redis and an answer at least */
     unsigned add_at, visit_at, items;
     int64_t due_ms; /* of the slot visit_at */
 };
@@ -30,6 +31,11 @@ static void visit_slot(struct wheel_slot *slot, void (*visit)(struct wheel_item 
     }
 }
 
+static int64_t step_ms(const struct wheel *wheel)
+{
+    return WHEEL_TURN_MS / wheel->used;
+}
+
 static void on_timer(evutil_socket_t fd, short events, void *context)
 {
     struct wheel *wheel = context;
@@ -37,11 +43,13 @@ static void on_timer(evutil_socket_t fd, short events, void *context)
 
     /* After a long turn of the loop (or a suspended machine) each slot is visited once, not as often as it was due. */
     if (now_ms - wheel->due_ms > WHEEL_TURN_MS)
-        wheel->due_ms = now_ms - WHEEL_TURN_MS + STEP_MS;
-    while (wheel->due_ms <= now_ms) {
+        wheel->due_ms = now_ms - WHEEL_TURN_MS + step_ms(wheel);
+    /* Ticks and due times have the same pace; half a step of tolerance keeps a tick that came a little early from
+     * skipping its slot. */
+    while (wheel->due_ms <= now_ms + step_ms(wheel) / 2) {
         unsigned slot = wheel->visit_at;
-        wheel->visit_at = (slot + 1) % SLOTS;
-        wheel->due_ms += STEP_MS;
+        wheel->visit_at = (slot + 1) % wheel->used;
+        wheel->due_ms += step_ms(wheel);
         visit_slot(&wheel->slots[slot], NULL, now_ms);
     }
 }
@@ -66,16 +74,27 @@ void wheel_destroy(struct wheel *wheel)
     free(wheel);
 }
 
+/* More items, more slots; fewer again only when all have gone, since every slot in use must be visited. */
+static void set_used(struct wheel *wheel, unsigned used)
+{
+    struct timeval step;
+
+    wheel->used = used;
+    step = (struct timeval){0, (suseconds_t)step_ms(wheel) * 1000};
+    event_add(wheel->timer, &step);
+    wheel->due_ms = clock_monotonic_ms() + step_ms(wheel);
+}
+
 void wheel_add(struct wheel *wheel, struct wheel_item *item)
 {
-    static const struct timeval step = {0, STEP_MS * 1000};
-
+    if (wheel->items++ == 0) {
+        wheel->visit_at = 0;
+        set_used(wheel, 1);
+    } else if (wheel->used < SLOTS && wheel->items > wheel->used * ITEMS_PER_SLOT) {
+        set_used(wheel, wheel->used + 1);
+    }
+    wheel->add_at = (wheel->add_at + 1) % wheel->used;
     LIST_INSERT_HEAD(&wheel->slots[wheel->add_at], item, entry);
-    wheel->add_at = (wheel->add_at + 1) % SLOTS;
-    if (wheel->items++ > 0)
-        return;
-    wheel->due_ms = clock_monotonic_ms() + STEP_MS;
-    event_add(wheel->timer, &step);
 }
 
 void wheel_remove(struct wheel *wheel, struct wheel_item *item)
