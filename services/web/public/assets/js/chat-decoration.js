@@ -32,8 +32,9 @@ export function decorate(element, decoration) {
     else element.style.removeProperty('background-color');
 }
 
-/* The form, closed until asked for: { toggle, element, close() }. `name` gives the name for the preview. */
-export function createDecorationPicker({ name }) {
+/* The form, closed until asked for, its button and the words about what came of it: { element, toggle, note, close(), quiet() }.
+ * `name` gives the name for the preview; onDone() is called when a choice has been taken and the form is closed. */
+export function createDecorationPicker({ name, onDone }) {
     const colour = el('input', { type: 'color', id: 'decoration-colour', value: FIRST.background, class: 'swatch' });
     const frames = FRAMES.map((frame) =>
         el(
@@ -55,7 +56,6 @@ export function createDecorationPicker({ name }) {
         el('fieldset', { class: 'frames' }, el('legend', {}, 'Frame'), ...frames),
         preview,
         el('div', { class: 'decoration-row' }, save, remove),
-        note,
     );
     const toggle = el('button', { class: 'link', type: 'button', 'aria-expanded': 'false', 'aria-controls': 'decoration' }, 'Decoration');
 
@@ -71,7 +71,9 @@ export function createDecorationPicker({ name }) {
         button.disabled = true;
         try {
             await work();
+            setOpen(false);
             setText(note, done);
+            onDone?.();
         } catch (error) {
             if (!(error instanceof ApiError)) throw error;
             setText(note, error.message);
@@ -100,6 +102,11 @@ export function createDecorationPicker({ name }) {
     }
 
     toggle.addEventListener('click', () => setOpen(form.hidden));
+    form.addEventListener('keydown', ({ key }) => {
+        if (key !== 'Escape') return;
+        setOpen(false);
+        toggle.focus();
+    });
     form.addEventListener('input', showPreview);
     form.addEventListener('submit', (event) => {
         event.preventDefault();
@@ -107,5 +114,5 @@ export function createDecorationPicker({ name }) {
     });
     remove.addEventListener('click', () => attempt(remove, deleteDecoration, 'Your next comment is plain.'));
 
-    return { element: form, toggle, close: () => setOpen(false) };
+    return { element: form, toggle, note, close: () => setOpen(false), quiet: () => setText(note, '') };
 }

@@ -70,7 +70,7 @@ export function createChat(root, { id, onBroadcastState }) {
     const send = el('button', { class: 'button', type: 'submit' }, 'Send');
     const commentError = el('p', { class: 'form-error', id: 'comment-error', role: 'alert', hidden: true });
     const me = el('strong', { dir: 'auto' });
-    const picker = createDecorationPicker({ name: () => session()?.name });
+    const picker = createDecorationPicker({ name: () => session()?.name, onDone: () => input.focus() });
     const form = el(
         'form',
         { class: 'chat-form', id: 'comment-form', hidden: true },
@@ -207,7 +207,10 @@ export function createChat(root, { id, onBroadcastState }) {
     const wake = () => !document.hidden && connection.wake();
     form.addEventListener('submit', onComment);
     nameForm.addEventListener('submit', onName);
-    input.addEventListener('input', () => tell(commentError, ''));
+    input.addEventListener('input', () => {
+        tell(commentError, '');
+        picker.quiet();
+    });
     window.addEventListener('online', wake);
     document.addEventListener('visibilitychange', wake);
 
@@ -218,9 +221,7 @@ export function createChat(root, { id, onBroadcastState }) {
         view.element,
         status,
         moderation.element,
-        picker.element,
-        form,
-        nameForm,
+        el('div', { class: 'chat-foot' }, picker.element, picker.note, form, nameForm),
     );
     showForms();
     connection.start();
