@@ -16,15 +16,16 @@
 #include <inttypes.h>
 #include <stdbool.h>
 
-#define GROUP_FULL_BYTES (512 * 1024)       /* a burst is written in several entries */
-#define GROUP_MAX_BYTES  (20 * 1024 * 1024) /* above GROUP_FULL_BYTES and the largest message, headers included */
-#define HEAD_BYTES       640                /* room for the command in front of a group's data */
-#define HEADER_MAX_BYTES (64 * 1024)
-#define EXPIRE_EVERY_MS  10000
-#define AUDIO_ALONE_MS   1000 /* so long a video sequence header is waited for before audio begins alone */
-#define VIDEO_SILENT_MS  3000
-#define STRINGIFY(x)     #x
-#define DECIMAL(x)       STRINGIFY(x)
+#define GROUP_FULL_BYTES  (256 * 1024) /* a burst is written in several entries */
+#define GROUP_GUESS_BYTES (64 * 1024)
+#define GROUP_MAX_BYTES   (20 * 1024 * 1024) /* above GROUP_FULL_BYTES and the largest message, headers included */
+#define HEAD_BYTES        640                /* room for the command in front of a group's data */
+#define HEADER_MAX_BYTES  (64 * 1024)
+#define EXPIRE_EVERY_MS   10000
+#define AUDIO_ALONE_MS    1000 /* so long a video sequence header is waited for before audio begins alone */
+#define VIDEO_SILENT_MS   3000
+#define STRINGIFY(x)      #x
+#define DECIMAL(x)        STRINGIFY(x)
 
 enum header { HEADER_METADATA, HEADER_VIDEO, HEADER_AUDIO, HEADERS };
 
@@ -106,7 +107,7 @@ static bool is_empty(const struct ring_writer *writer)
 static void drop_group(struct ring_writer *writer)
 {
     note_loss(writer);
-    buffer_reset(&writer->group);
+    buffer_clear(&writer->group);
 }
 
 /* --- to Redis --------------------------------------------------------------------------------------------------- */
@@ -127,8 +128,7 @@ static void on_added(int code, const struct redisReply *reply, void *context)
         metric_observe(pool->metrics.latency_seconds, (double)(clock_monotonic_us() - flight->sent_us) / 1e6);
     } else {
         /* Refused (out of memory, read only) or lost: what follows it cannot be decoded either. */
-        note_loss(writer);
-        buffer_reset(&writer->group);
+        drop_group(writer);
     }
     free(flight);
     release(writer);
@@ -202,7 +202,7 @@ void ring_writer_flush(struct ring_writer *writer)
     uint8_t *memory = buffer_take(&writer->group, &len);
     memcpy(memory + HEAD_BYTES - head_len, head, head_len);
     writer->group_has_gap = false;
-    writer->last_group_bytes = data_len;
+    writer->last_group_bytes = data_len < GROUP_GUESS_BYTES ? data_len : GROUP_GUESS_BYTES;
     redis_link_command_memory(writer->pool->media, on_added, take_off(writer, data_len), memory, HEAD_BYTES - head_len,
                               len - HEAD_BYTES + head_len);
     expire(writer);
