@@ -10,6 +10,7 @@
 #include "libcommon/redis_link.h"
 #include "proto/scripts.h"
 
+#include <hiredis/hiredis.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,13 +57,24 @@ static void on_fetched(int code, const struct redisReply *reply, void *context)
     free(job);
 }
 
-static void on_renewed(int code, const struct redisReply *reply, void *context)
+static void reply_over(struct http_request *request)
+{
+    http_reply_error(request, 409, "broadcast_over", "the broadcast is over: it takes no more streams");
+}
+
+static void on_renewed(int code, const redisReply *reply, void *context)
 {
     struct key_job *job = context;
 
     /* Redis away: the old hash goes on being known there until it is back; the caller has to know. */
     if (code != 0) {
         reply_unavailable(job->request, "Redis");
+        free(job);
+        return;
+    }
+    /* It has ended a moment ago; the row, not told yet, took the key, and loses it when the state is saved. */
+    if (reply->type == REDIS_REPLY_INTEGER && reply->integer < 0) {
+        reply_over(job->request);
         free(job);
         return;
     }
@@ -87,7 +99,7 @@ static void done(int code, void *context)
         http_reply_error(job->request, 403, "not_the_owner", "only the owner may renew the stream key");
         break;
     case KEY_OVER:
-        http_reply_error(job->request, 409, "broadcast_over", "the broadcast is over: it takes no more streams");
+        reply_over(job->request);
         break;
     default:
         reply_unavailable(job->request, "the database");
