@@ -35,6 +35,7 @@ struct audio_stage {
     struct buffer pcm;
     int64_t base; /* position of the first sample in `pcm` on the output's grid */
     bool has_base, is_started, is_finishing;
+    bool is_aligned;                             /* sound lies behind `base`: from now on it is counted */
     double drift;                                /* smoothed: stamps minus count */
     int64_t first_frame, next_frame, last_frame; /* wanted first; of the next packet; -1 or first not wanted */
     int64_t origin_us, boundary_us;
@@ -191,6 +192,7 @@ void audio_stage_start(struct audio_stage *stage, int64_t first_frame, int64_t o
         stage->origin_us = output_audio_frame_us(first_frame);
     if (!stage->has_base || stage->base + samples_in(stage) <= position) {
         buffer_reset(&stage->pcm);
+        stage->is_aligned = false;
     } else if (stage->base <= position) {
         buffer_consume(&stage->pcm, (size_t)(position - stage->base) * FRAME_BYTES);
     } else {
@@ -226,7 +228,8 @@ static int64_t correction(struct audio_stage *stage, int64_t position)
 {
     const int64_t off = position - (stage->base + samples_in(stage));
 
-    if (off > JUMP_SAMPLES || off < -JUMP_SAMPLES) {
+    /* A successor's first sound is placed by its stamp to the sample: what it goes on from is another process's. */
+    if (!stage->is_aligned || off > JUMP_SAMPLES || off < -JUMP_SAMPLES) {
         stage->drift = 0;
         return off;
     }
@@ -262,8 +265,10 @@ void audio_stage_samples(struct audio_stage *stage, GstSample *sample)
     else
         skip = (size_t)-off * FRAME_BYTES;
     /* Failing means 64 MiB of sound that nobody encodes: the process is stuck, and its overload rule will act. */
-    if (skip < map.size && buffer_append(&stage->pcm, map.data + skip, map.size - skip) == 0)
+    if (skip < map.size && buffer_append(&stage->pcm, map.data + skip, map.size - skip) == 0) {
+        stage->is_aligned = true;
         encode(stage);
+    }
     gst_buffer_unmap(gst_sample_get_buffer(sample), &map);
 }
 

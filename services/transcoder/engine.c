@@ -262,7 +262,7 @@ static void probe(struct engine *engine, bool must_decide)
 {
     struct source_probe seen;
 
-    source_probe_run(engine->first, &seen);
+    source_probe_run(engine->first, engine->options.pass_through && !engine->stops_pass_through, &seen);
     if (!seen.is_complete && !must_decide && engine->queue_count < MAX_QUEUE)
         return;
     if (seen.has_video || seen.has_audio) {

@@ -27,6 +27,35 @@ static void plan_video(struct engine *engine, const struct source_probe *probe)
     }
 }
 
+/* Its GOPs must add up to about two seconds, its pictures be what every player decodes, its bitrate allowed. */
+static bool can_pass_through(const struct engine *engine, const struct source_probe *probe)
+{
+    const struct h264_sps *sps = &probe->config.sps;
+    const int64_t target_ms = OUTPUT_SEGMENT_US / 1000, gop_ms = probe->key_interval_ms;
+
+    if (!engine->options.pass_through || engine->stops_pass_through || probe->has_open_gop || gop_ms < 100 ||
+        probe->video_kbps > engine->options.pass_through_max_kbps || sps->chroma_format_idc != 1 ||
+        sps->bit_depth != 8 || sps->interlaced || sps->sar_width != sps->sar_height)
+        return false;
+    const int64_t off_ms = (target_ms + gop_ms / 2) / gop_ms * gop_ms - target_ms;
+    return off_ms > -400 && off_ms < 400;
+}
+
+/* The source as top rung, instead of one of its size. */
+static void plan_pass_through(struct output_plan *plan, const struct source_probe *probe)
+{
+    const int width = probe->config.sps.width, height = probe->config.sps.height;
+    struct output_rendition *top = &plan->renditions[0];
+
+    if (top->width != width || top->height != height) {
+        if (plan->count == SEGMENT_MAX_RENDITIONS)
+            plan->count--;
+        memmove(top + 1, top, sizeof(*top) * (size_t)plan->count);
+        plan->count++;
+    }
+    *top = (struct output_rendition){OUTPUT_PASS_THROUGH_NAME, width, height, probe->video_kbps, true};
+}
+
 void engine_plan_make(struct engine *engine, const struct source_probe *probe)
 {
     const struct output_plan before = engine->plan;
@@ -37,8 +66,13 @@ void engine_plan_make(struct engine *engine, const struct source_probe *probe)
     if (before.has_video) {
         engine->plan = before;
         engine->plan.has_audio = has_audio;
+        /* The name and the size stay, but from now on it is encoded. */
+        for (int i = 0; engine->stops_pass_through && i < before.count; i++)
+            engine->plan.renditions[i].pass_through = false;
     } else if (engine->plan.has_video) {
         plan_video(engine, probe);
+        if (can_pass_through(engine, probe))
+            plan_pass_through(&engine->plan, probe);
     } else {
         engine->plan.count = 1;
         snprintf(engine->plan.renditions[0].name, sizeof(engine->plan.renditions[0].name), "%s",

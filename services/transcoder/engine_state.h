@@ -38,6 +38,7 @@ struct engine_arrival {
 struct passed_unit {
     struct passed_unit *next;
     int64_t pts_us, dts_us;
+    bool is_key;
     size_t len_bytes;
     uint8_t bytes[];
 };
@@ -78,11 +79,13 @@ struct engine {
     size_t aac_record_len;
     struct buffer unit;
     struct passed_unit *passed, **passed_end;
+    int64_t key_in_us;                /* newest key frame, -1: none; for pass-through */
     int64_t video_in_us, audio_in_us; /* furthest times that came in this session, -1: none */
     bool is_settling;
     size_t entry_offset; /* read so far of the first entry */
 
-    bool is_flush_asked, is_session_end, wants_replan, must_have_audio, knows_aac, keeps_anchor;
+    bool is_flush_asked, is_session_end, wants_replan, must_have_audio, stops_pass_through, stops_pass_through_now,
+        knows_aac, keeps_anchor;
     bool video_decoder_ended, audio_decoder_ended, video_ended, audio_ended;
     int64_t end_us; /* of the output so far */
     int64_t anchor_us, anchor_wall_ms;
@@ -91,6 +94,7 @@ struct engine {
     size_t thumbnail_len;
     struct checkpoint checkpoint;
     bool has_checkpoint;
+    int64_t passed_refused;
     int64_t broken_tags, silence_samples;
 };
 

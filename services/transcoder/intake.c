@@ -12,7 +12,8 @@
 #define STARVED_US  1000000
 #define FILL_LAG_US 500000
 #define QUIET_MS    40
-#define MAX_PASSED  1024
+/* A source that is passed through and has no key frame for so long does not keep what its first GOPs promised. */
+#define MAX_GOP_US 2400000
 
 /* --- decoders --- */
 
@@ -70,7 +71,7 @@ static struct codec_pipe *create_decoder(struct engine *engine, const char *name
 void intake_prepare(struct engine *engine)
 {
     engine->wants_key = engine->wants_parameter_sets = true;
-    engine->video_in_us = engine->audio_in_us = -1;
+    engine->video_in_us = engine->audio_in_us = engine->key_in_us = -1;
     engine->video_decoder_ended = engine->audio_decoder_ended = false;
     engine->entry_offset = 0;
     if (engine->plan.has_video && !engine->video_decoder)
@@ -181,29 +182,28 @@ int64_t intake_arrival_ms(const struct engine *engine, int64_t from_us, int64_t 
     return result ? result : engine->entry_arrival_ms;
 }
 
-static void pass_unit(struct engine *engine, const struct timeline_stamp *stamp)
+static void pass_unit(struct engine *engine, const struct timeline_stamp *stamp, bool is_key)
 {
     struct passed_unit *unit = malloc(sizeof(*unit) + engine->unit.len);
 
     if (!unit)
         abort();
-    *unit = (struct passed_unit){NULL, stamp->pts_us, stamp->dts_us, engine->unit.len};
+    *unit = (struct passed_unit){NULL, stamp->pts_us, stamp->dts_us, is_key, engine->unit.len};
     memcpy(unit->bytes, engine->unit.data, engine->unit.len);
     *engine->passed_end = unit;
     engine->passed_end = &unit->next;
 }
 
-/* In decoding order: what precedes a key frame there precedes its segment too. */
+/* In decoding order. A key frame waits until its picture has been seen: it may begin a segment. */
 void intake_release_passed(struct engine *engine, int64_t pts_us)
 {
-    while (engine->passed && engine->passed->dts_us <= pts_us) {
+    while (engine->passed && (!engine->passed->is_key || engine->passed->pts_us <= pts_us)) {
         struct passed_unit *unit = engine->passed;
 
-        if (unit->pts_us > pts_us && unit->dts_us >= pts_us)
-            return;
+        /* Refused: it lies before the first segment, as what a successor reads again does. */
         if (segmenter_add_video(engine->segmenter, engine->pass_through, unit->pts_us, unit->dts_us, unit->bytes,
                                 unit->len_bytes) != 0)
-            engine->broken_tags++;
+            engine->passed_refused++;
         engine->passed = unit->next;
         if (!engine->passed)
             engine->passed_end = &engine->passed;
@@ -247,10 +247,13 @@ static void read_video(struct engine *engine, const struct flv_tag *tag, struct 
     if (stamp.pts_us > engine->video_in_us)
         engine->video_in_us = stamp.pts_us;
     remember_arrival(engine, stamp.pts_us);
-    if (tag->is_keyframe && engine->pass_through >= 0)
-        video_stage_source_key(engine->video, stamp.pts_us);
-    if (engine->pass_through >= 0)
-        pass_unit(engine, &stamp);
+    if (engine->pass_through >= 0) {
+        if (tag->is_keyframe) {
+            engine->key_in_us = stamp.pts_us;
+            video_stage_source_key(engine->video, stamp.pts_us);
+        }
+        pass_unit(engine, &stamp, tag->is_keyframe);
+    }
     codec_pipe_push(engine->video_decoder, gst_buffer_new_memdup(engine->unit.data, engine->unit.len), stamp.pts_us,
                     stamp.dts_us);
 }
@@ -312,6 +315,10 @@ static int fill_gaps(struct engine *engine)
         audio_us - FILL_LAG_US > video_stage_end_us(engine->video) + FILL_LAG_US) {
         if (!is_settled(engine, engine->video_decoder))
             return 0;
+        /* Nothing can be put into the source's own stream. */
+        engine->stops_pass_through_now = engine->pass_through >= 0;
+        if (engine->stops_pass_through_now)
+            return 1;
         video_stage_fill(engine->video, audio_us - FILL_LAG_US);
     }
     if (engine->video_in_us >= 0 && video_us - audio_us > STARVED_US &&
@@ -351,6 +358,26 @@ static bool is_unplanned(struct engine *engine, const struct flv_tag *tag)
            tag->is_keyframe && engine->has_config;
 }
 
+/* The source that is passed through is no longer fit for it. */
+static bool breaks_pass_through(const struct engine *engine, const struct flv_tag *tag)
+{
+    struct h264_config config;
+    struct h264_access_unit unit;
+
+    if (engine->pass_through < 0 || tag->type != FLV_TAG_VIDEO || tag->codec != FLV_VIDEO_AVC)
+        return false;
+    if (tag->is_sequence_header)
+        return engine->has_config && h264_config_parse(tag->payload, tag->payload_len, &config) == 0 &&
+               !h264_config_equal(&config, &engine->config);
+    if (!tag->is_media || !engine->has_config)
+        return false;
+    if (engine->key_in_us >= 0 && engine->video_in_us - engine->key_in_us > MAX_GOP_US)
+        return true;
+    return tag->is_keyframe &&
+           (h264_access_unit_inspect_avcc(tag->payload, tag->payload_len, engine->config.nal_length_size, &unit) != 0 ||
+            !unit.is_idr);
+}
+
 static struct engine_mark *set_mark(struct engine *engine, const struct media_entry *entry)
 {
     if (engine->marks_count == ENGINE_MAX_MARKS)
@@ -380,7 +407,11 @@ int intake_read_entry(struct engine *engine, const struct media_entry *entry)
         taken = flv_tag_parse(entry->bytes + engine->entry_offset, entry->len_bytes - engine->entry_offset, &tag);
         if (taken <= 0)
             break;
-        if (is_unplanned(engine, &tag) && engine->segmenter) {
+        const bool breaks = breaks_pass_through(engine, &tag) || engine->stops_pass_through_now;
+        if (breaks || is_unplanned(engine, &tag)) {
+            engine->stops_pass_through = engine->stops_pass_through || breaks;
+            engine->stops_pass_through_now = false;
+            engine->is_session_end = true;
             engine->wants_replan = true;
             engine_begin_flush(engine);
             return 0;

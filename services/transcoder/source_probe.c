@@ -33,6 +33,7 @@ struct tally {
     int deltas[MAX_DELTAS];
     uint32_t key_ms;
     bool has_key;
+    size_t video_bytes;
 };
 
 static int compare_ints(const void *a, const void *b)
@@ -72,6 +73,7 @@ static struct ladder_rate rate_of(struct tally *tally)
 
 static void look_at_video(const struct flv_tag *tag, struct tally *tally, struct source_probe *probe)
 {
+    struct h264_access_unit unit;
     if (tag->is_sequence_header) {
         tally->has_avc = h264_config_parse(tag->payload, tag->payload_len, &probe->config) == 0;
         return;
@@ -82,10 +84,14 @@ static void look_at_video(const struct flv_tag *tag, struct tally *tally, struct
     if (tally->video_frames++ > 0 && delta >= 0 && delta < 2000 && tally->deltas_count < MAX_DELTAS)
         tally->deltas[tally->deltas_count++] = delta;
     tally->last_video_ms = tag->timestamp_ms;
+    tally->video_bytes += tag->payload_len;
     if (tag->is_keyframe) {
         if (tally->has_key)
             probe->key_interval_ms = (int32_t)(tag->timestamp_ms - tally->key_ms);
         tally->has_key = true;
+        if (h264_access_unit_inspect_avcc(tag->payload, tag->payload_len, probe->config.nal_length_size, &unit) != 0 ||
+            !unit.is_idr)
+            probe->has_open_gop = true;
         tally->key_ms = tag->timestamp_ms;
     }
     probe->has_video = true;
@@ -103,7 +109,7 @@ static void look_at_audio(const struct flv_tag *tag, struct tally *tally, struct
         probe->has_audio = true;
 }
 
-void source_probe_run(const struct media_entry *first, struct source_probe *probe)
+void source_probe_run(const struct media_entry *first, bool wants_gops, struct source_probe *probe)
 {
     struct tally tally = {0};
     struct flv_tag tag;
@@ -137,6 +143,10 @@ void source_probe_run(const struct media_entry *first, struct source_probe *prob
         }
     }
     probe->rate = rate_of(&tally);
+    if (tally.span_ms > 0)
+        probe->video_kbps = (int)((int64_t)tally.video_bytes * 8 / tally.span_ms);
+    if (wants_gops && probe->has_video && probe->key_interval_ms == 0 && tally.span_ms < PROBE_KEYS_MS)
+        return;
     if (tally.span_ms >= PROBE_MEDIA_MS || (probe->has_video && probe->has_audio && tally.video_frames >= PROBE_FRAMES))
         probe->is_complete = true;
 }

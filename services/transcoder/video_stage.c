@@ -210,9 +210,10 @@ static void on_jpeg_error(struct codec_pipe *pipe, const char *text, void *conte
     stage->thumbnail = NULL;
 }
 
-static void take_thumbnail(struct video_stage *stage, GstBuffer *picture, int64_t at_us)
+static void take_thumbnail(struct video_stage *stage, int rendition, int64_t at_us)
 {
-    const struct output_rendition *top = &stage->options.plan->renditions[0];
+    const struct output_rendition *top = &stage->options.plan->renditions[rendition];
+    GstBuffer *picture = stage->last[rendition];
     char description[BACKEND_DESCRIPTION_SIZE], caps[256], error[256];
     int width = top->width, height = top->height;
 
@@ -260,7 +261,7 @@ static void encode(struct video_stage *stage, int64_t at_us, bool is_boundary)
         codec_pipe_push(stage->encoders[i]->pipe, frame, at_us, at_us);
     }
     if (stage->wants_thumbnail && top >= 0)
-        take_thumbnail(stage, stage->last[top], at_us);
+        take_thumbnail(stage, top, at_us);
     if (!stage->has_frames) {
         stage->has_frames = true;
         stage->options.on_started(at_us, stage->options.context);
@@ -387,7 +388,7 @@ void video_stage_fill(struct video_stage *stage, int64_t until_us)
 
         if (stage->options.backend->scales_itself && !stage->last[0])
             return; /* there is no picture in the GPU's memory to begin with */
-        if (!stage->last[0] && !stage->options.plan->renditions[0].pass_through)
+        if (!stage->last[stage->options.plan->count - 1])
             video_scaler_black(stage->scaler, stage->last);
         if (frame_pacer_next(&stage->pacer, from_us, true, &at_us, &is_boundary) == FRAME_KEEP)
             encode(stage, at_us, is_boundary);

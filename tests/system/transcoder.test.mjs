@@ -94,6 +94,6 @@ test('the line goes silent without an end: what is open is handed over, and the 
     assert.deepEqual(problemsOf(await rig.segments(id)), []);
     await rig.redis.script('broadcast_end', id, 'owner');
     await waitFor('the end marker', () => isFinal(id), 10000);
-    const text = await (await fetch(`${rig.transcoders.find((one) => one.pid).admin}/metrics`)).text();
-    assert.match(text, /hanabi_transcoder_broadcasts 0/);
+    const { admin } = rig.transcoders.find((one) => one.pid);
+    await waitFor('the metric', async () => /hanabi_transcoder_broadcasts 0/.test(await (await fetch(`${admin}/metrics`)).text()));
 });

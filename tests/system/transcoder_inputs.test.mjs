@@ -41,7 +41,7 @@ function retime(file, name, change) {
 const isMedia = (tag) => tag.type !== 18 && tag.body[1] !== 0;
 const total = (segments) => (segments.at(-1).endUs - segments[0].startUs) / 1e6;
 
-async function check(file, { seconds = 7, slack = 0.25, renditions, sync = true, flashes = seconds - 2, ...options } = {}) {
+async function check(file, { seconds = 7, slack = 0.25, renditions, sync = true, flashes = seconds - 2, withinMs = 25, ...options } = {}) {
     const { segments, figures } = await transcodeFile(file, { env: { HANABI_LADDER: '360p:600,240p:300', ...options.env }, args: options.args });
     assert.deepEqual(problemsOf(segments), []);
     assert.ok(Math.abs(total(segments) - seconds) <= slack, `${total(segments)} s of ${seconds} s came out`);
@@ -49,7 +49,7 @@ async function check(file, { seconds = 7, slack = 0.25, renditions, sync = true,
     if (sync) {
         const offsets = await measureSync(joinedBytes(segments, segments[0].renditions[0].name));
         assert.ok(offsets.length >= flashes, `${offsets.length} flashes were found`);
-        for (const ms of offsets) assert.ok(Math.abs(ms) <= 40, `sound and picture are apart: ${offsets.map((one) => one.toFixed(0))}`);
+        for (const ms of offsets) assert.ok(Math.abs(ms) <= withinMs, `sound and picture are apart: ${offsets.map((one) => one.toFixed(0))}`);
     }
     const bytes = path.join(dir, 'joined.ts');
     for (const { name } of segments[0].renditions) {
@@ -89,7 +89,8 @@ test('smaller than every rung: its own size, never upscaled', async () => {
 });
 test('variable frame rate', async () => {
     const file = await make('vfr', {}, { filter: ['-vf', "select='not(between(mod(n,50),5,35))+not(mod(n,7))'", '-vsync', 'vfr'] });
-    await check(file, { slack: 0.5, flashes: 3 });
+    // The first frame of a flash may be one that was left out.
+    await check(file, { slack: 0.5, flashes: 3, withinMs: 45 });
 });
 test('one frame a second: the picture is repeated', async () => {
     const { figures } = await check(await make('slides', { rate: 1 }, { encode: encodeArgs({ gop: 3 }) }), { slack: 1.1, sync: false });
@@ -183,4 +184,21 @@ test('two sessions: a discontinuity between them, time goes on', async () => {
     for (const part of [segments.slice(0, 3), segments.slice(3)]) {
         for (const ms of await measureSync(joinedBytes(part, '360p'))) assert.ok(Math.abs(ms) <= 40, `${ms} ms apart`);
     }
+});
+test('pass-through: the source is the top rung, the others are cut where it has key frames, also by a successor', async () => {
+    const file = await make('pass', {}, { seconds: 9, encode: ['-c:v', 'libx264', '-preset', 'fast', '-bf', '2', '-g', '50', '-keyint_min', '50', '-sc_threshold', '0', '-pix_fmt', 'yuv420p', '-c:a', 'aac'] });
+    for (const args of [[], ['--restart-after', '2']]) {
+        const { segments } = await check(file, { seconds: 9, env: { HANABI_PASSTHROUGH: 'auto' }, args, renditions: ['source 640x360', '240p 426x240'] });
+        assert.equal(segments.filter((one) => one.discontinuity).length, 0);
+    }
+});
+test('pass-through of GOPs that do not fit: not done', async () => {
+    await check(await make('nopass', {}, { encode: encodeArgs({ gop: 75 }) }), { env: { HANABI_PASSTHROUGH: 'auto' }, renditions: ['360p 640x360', '240p 426x240'] });
+});
+test('pass-through of a source that breaks its promise: encoded from there on, behind a discontinuity', async () => {
+    const encode = ['-c:v', 'libx264', '-preset', 'ultrafast', '-g', '400', '-keyint_min', '1', '-sc_threshold', '0', '-force_key_frames', '0,2,4,9', '-pix_fmt', 'yuv420p', '-c:a', 'aac'];
+    const { segments } = await transcodeFile(await make('broken', {}, { seconds: 13, encode }), { env: { HANABI_PASSTHROUGH: 'auto', HANABI_LADDER: '360p:600,240p:300' } });
+    assert.deepEqual(problemsOf(segments), []);
+    assert.equal(segments.filter((one) => one.discontinuity).length, 1);
+    assert.ok(segments.every((one) => one.renditions.map((r) => r.name).join() === 'source,240p'), 'no rendition vanishes');
 });
