@@ -344,6 +344,7 @@ static void on_probe_exit(int code, void *context)
     if (code == 0) {
         /* The registry is complete now; children need not look at every plugin again. */
         setenv("GST_REGISTRY_UPDATE", "no", 1);
+        setenv("GST_REGISTRY_FORK", "no", 1);
         log_info("codecs.found", log_str("codecs", supervisor->why_not));
         poll_now(supervisor);
     } else {
@@ -374,7 +375,6 @@ static void start_probe(struct supervisor *supervisor)
 
     snprintf(path, sizeof(path), "%s/hanabi-gstreamer-%d.registry", directory ? directory : "/tmp", (int)getuid());
     setenv("GST_REGISTRY", path, 0);
-    setenv("GST_REGISTRY_FORK", "no", 0);
     supervisor->probe = child_process_start(&options);
 }
 
