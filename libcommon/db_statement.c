@@ -9,7 +9,7 @@
 #include <limits.h>
 #include <stdio.h>
 
-#define MAX_PARAMS         64
+#define MAX_PARAMS         512
 #define MAX_COLUMNS        64
 #define FIRST_FETCH_BYTES  256 /* longer values are fetched a second time with room enough */
 #define MAX_RESULT_BYTES   (256u << 20)

@@ -72,9 +72,9 @@
 /* hash, one per broadcast: reconnect and duplicate bookkeeping, see proto/chat.h */
 #define KEY_CHAT_STATE "hanabi:chat:state:"
 
-/* The batch in `archive` that moves logs to MySQL. */
-#define CHAT_LOG_GROUP    "archive"
-#define CHAT_LOG_CONSUMER "owner"
+/* string: id of the last entry of a broadcast's log that stands in MySQL; kept by the batch in `archive` */
+#define KEY_CHAT_MOVED "hanabi:chat:moved:"
+/* hash {holder, token, …}, see libcommon/lease.h: who moves a broadcast's log */
 #define KEY_LEASE_ARCHIVE "hanabi:lease:archive:"
 
 /* ---- channels (all on the state Redis, except chat's on the chat Redis) ---- */

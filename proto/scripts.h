@@ -26,3 +26,4 @@ extern const struct redis_script script_chat_reap;       /* chat */
 extern const struct redis_script script_chat_sync;       /* chat */
 extern const struct redis_script script_chat_missed;     /* chat */
 extern const struct redis_script script_chat_presence;   /* chat */
+extern const struct redis_script script_comments_moved;  /* archive */

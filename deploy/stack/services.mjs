@@ -31,6 +31,10 @@ export const recipes = {
         ports: { http: 'own' },
         env: (c) => ({ HANABI_CHAT_LISTEN: listen(c.ports.http), HANABI_MYSQL_URL: c.mysqlUrl, HANABI_JWT_SECRET: c.secrets.jwt }),
     },
+    archive: {
+        instances: 1,
+        env: (c) => ({ HANABI_MYSQL_URL: c.mysqlUrl }),
+    },
     ingest: {
         instances: 1,
         ports: { rtmp: 'shared' },
