@@ -91,13 +91,14 @@ int chat_events_next(const char *message, size_t message_len, size_t *offset, js
         return 0;
     /* With this flag the parser stops behind the first value and says how far it read. */
     *event = json_loadb(message + at, message_len - at, JSON_DISABLE_EOF_CHECK, &error);
-    if (!json_is_object(*event)) {
+    *text = message + at;
+    *len_bytes = (size_t)error.position;
+    /* jansson does not count a NUL behind a number (`{"a":2<NUL>}`): where it says that the object ends, it must. */
+    if (!json_is_object(*event) || *len_bytes == 0 || (*text)[*len_bytes - 1] != '}') {
         json_decref(*event);
         *event = NULL;
         return -1;
     }
-    *text = message + at;
-    *len_bytes = (size_t)error.position;
     *offset = at + *len_bytes;
     return 1;
 }
