@@ -12,9 +12,9 @@ const struct config_row archive_config_rows[] = {
      .secret = true, .offset = offsetof(struct archive_config, mysql_url)},
     {"HANABI_ARCHIVE_BATCH", CONFIG_INT, "1000", "comments moved in one transaction at most", .min = 1, .max = 10000,
      .offset = offsetof(struct archive_config, batch)},
-    {"HANABI_ARCHIVE_TAIL_ENTRIES", CONFIG_INT, "2000", "a log shorter than this is not trimmed", .min = 0,
-     .max = 1000000, .offset = offsetof(struct archive_config, tail_entries)},
-    {"HANABI_ARCHIVE_TAIL_MS", CONFIG_INT, "10000", "of a longer one so much stays for viewers who reconnect (ms)",
-     .min = 0, .max = 3600000, .offset = offsetof(struct archive_config, tail_ms)},
+    {"HANABI_ARCHIVE_TAIL_ENTRIES", CONFIG_INT, "1000", "entries that stay in Redis for viewers who reconnect",
+     .min = 1, .max = 10000, .offset = offsetof(struct archive_config, tail_entries)},
+    {"HANABI_ARCHIVE_TAIL_MS", CONFIG_INT, "10000", "and everything younger than this stays too (ms)", .min = 0,
+     .max = 3600000, .offset = offsetof(struct archive_config, tail_ms)},
     CONFIG_END,
 };

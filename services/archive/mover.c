@@ -32,6 +32,7 @@ struct log_move {
     struct lease *lease;
     struct event *retry;
     char moved[CHAT_EVENT_ID_SIZE]; /* up to and including this entry */
+    int64_t oldest_ms;              /* when the first entry that is read and not written was said; 0: none */
     bool lost;                      /* the lease is gone: stop at the next step */
 };
 
@@ -148,6 +149,7 @@ static void done(int code, void *context)
         metric_add(move->mover->moved, (double)batch->count);
         metric_add(move->mover->batches, 1);
         memcpy(move->moved, batch->last, sizeof(move->moved));
+        move->oldest_ms = 0;
     }
     batch_free(batch);
     if (code != 0)
@@ -197,6 +199,7 @@ static void on_entries(int code, const redisReply *reply, void *context)
         say_moved(move); /* nothing new: the script looks once more and lets go */
         return;
     }
+    move->oldest_ms = atoll(reply->element[0]->element[0]->str);
     struct batch *batch = alloc_zero(1, sizeof(*batch) + reply->elements * sizeof(batch->rows[0]));
     batch->move = move;
     memcpy(batch->broadcast, move->id, sizeof(batch->broadcast));
@@ -242,6 +245,9 @@ static void ask_where(struct log_move *move)
 {
     char key[KEY_MAX];
 
+    /* A drained log expires some day; this one has something new, which waits for as long as MySQL is away. */
+    redis_link_command(move->mover->archive->redis, NULL, NULL, 2,
+                       (const char *[]){"PERSIST", key_of(key, KEY_CHAT_LOG, move->id)}, NULL);
     redis_link_command(move->mover->archive->redis, on_where, move, 2,
                        (const char *[]){"GET", key_of(key, KEY_CHAT_MOVED, move->id)}, NULL);
 }
@@ -306,16 +312,29 @@ static bool is_under_way(const struct mover *mover, const char *id)
     return false;
 }
 
+/* Of the logs this process has the leases of. It goes on rising while Redis or MySQL is away. */
+static void tell_oldest(const struct mover *mover)
+{
+    const struct log_move *move;
+    int64_t now_ms = clock_wall_ms(), oldest_ms = now_ms;
+
+    LIST_FOREACH(move, &mover->moves, link)
+    {
+        if (move->oldest_ms > 0 && move->oldest_ms < oldest_ms)
+            oldest_ms = move->oldest_ms;
+    }
+    metric_set(mover->oldest, (double)(now_ms - oldest_ms) / 1000);
+}
+
 static void on_logs(int code, const redisReply *reply, void *context)
 {
     struct mover *mover = context;
 
     arm(mover->look_timer, LOOK_EVERY_MS);
+    tell_oldest(mover);
     if (code != 0 || reply->type != REDIS_REPLY_ARRAY || mover->draining)
         return;
-    /* By the time of the last append: the one that waits longest first. */
-    int64_t oldest_ms = reply->elements >= 2 ? atoll(reply->element[1]->str) : 0;
-    metric_set(mover->oldest, oldest_ms > 0 ? (double)(clock_wall_ms() - oldest_ms) / 1000 : 0);
+    /* Sorted by the time of the last append: busy ones do not crowd out those that wait. */
     for (size_t i = 0; i + 1 < reply->elements && mover->count < MAX_LOGS; i += 2)
         if (id_is_valid(reply->element[i]->str) && !is_under_way(mover, reply->element[i]->str))
             begin(mover, reply->element[i]->str);
@@ -341,7 +360,7 @@ struct mover *mover_create(struct archive *archive)
     mover->batches = metrics_counter(metrics, "hanabi_archive_batches_total", "transactions that wrote them", NULL);
     mover->failures = metrics_counter(metrics, "hanabi_archive_failures_total", "steps that are tried again", NULL);
     mover->oldest = metrics_gauge(metrics, "hanabi_archive_oldest_seconds",
-                                  "since the last append to the log that waits longest", NULL);
+                                  "since the oldest entry that is read and not written was said", NULL);
     LIST_INIT(&mover->moves);
     mover->look_timer = evtimer_new(service_loop(archive->service), on_look_timer, mover);
     if (!mover->look_timer)

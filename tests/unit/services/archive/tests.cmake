@@ -1,0 +1,1 @@
+hanabi_unit_test(services/archive/test_comment_rows archive_parts)
