@@ -83,6 +83,7 @@ struct broadcast {
     TAILQ_HEAD(, job) queue;
     int queue_count;
     char read_after[ENTRY_ID_SIZE]; /* pending entries are read from here on; "" once all have been */
+    bool pending_seen;              /* since the last look for new entries */
     bool is_reading, read_again;
     bool has_group;
     bool was_empty; /* the last read found nothing new */

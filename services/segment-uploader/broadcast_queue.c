@@ -187,6 +187,8 @@ static void on_entries(int code, const struct redisReply *reply, void *context)
         return;
     }
     count = take_entries(broadcast, reply);
+    if (!broadcast->read_after[0])
+        broadcast->pending_seen = false;
     if (broadcast->read_after[0]) {
         if (count == 0)
             broadcast->read_after[0] = '\0';
@@ -218,6 +220,13 @@ void queue_read(struct broadcast *broadcast)
     if (broadcast->is_reading || !broadcast->read_again || broadcast->queue_count >= QUEUE_MAX ||
         broadcast->is_draining || !redis_link_is_up(link))
         return;
+    /* Before each look for new entries one at the pending ones: a former owner that hung and woke up may have read an
+     * entry in the moment before it noticed that the lease is gone. It is pending then, and older than whatever is new.
+     */
+    if (!broadcast->read_after[0] && !broadcast->pending_seen) {
+        strcpy(broadcast->read_after, "0");
+        broadcast->pending_seen = true;
+    }
     broadcast->is_reading = true;
     broadcast_operation_began(broadcast);
     if (!broadcast->has_group) {

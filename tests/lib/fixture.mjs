@@ -26,7 +26,11 @@ export async function waitFor(what, probe, timeoutMs = 10000, pollMs = 20) {
 }
 
 const endings = [];
-after(async () => { for (const end of endings.reverse()) await end(); });
+after(async () => {
+    for (const end of endings.reverse()) await end();
+    // What a failed test has left running (a poll, a watch) must not keep the process, and with it the whole run, alive.
+    setTimeout(() => process.exit(), 3000).unref();
+});
 
 /** To be done when the test file is over, the last one first. (An after() inside a before() would run when that before is over.) */
 export const atEnd = (end) => { endings.push(end); };
