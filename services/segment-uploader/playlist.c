@@ -89,7 +89,7 @@ static void measure(struct playlist_rendition *rendition, int64_t bytes, int64_t
 
     rendition->bytes_total += bytes;
     rendition->duration_total_us += duration_us;
-    /* A stub of a segment (the line was cut) is mostly key frame: its rate is nobody's experience. */
+    /* The rest of a segment (the line was cut) is mostly key frame: its rate is nobody's experience. */
     if (bps > rendition->peak_bps && (duration_us * 2 >= TARGET_US || rendition->peak_bps == 0))
         rendition->peak_bps = bps;
 }

@@ -227,7 +227,7 @@ static void test_bandwidth(void **state)
     playlist_add(&playlist, &entry, false);
     assert_false(playlist_multivariant_is_stale(&playlist));
     entry = entry_of(2);
-    entry.duration_us = 200000; /* a stub of 2.4 Mbit/s is no peak */
+    entry.duration_us = 200000; /* the rest of a cut segment, at 2.4 Mbit/s, is no peak */
     playlist_add(&playlist, &entry, false);
     assert_int_equal(playlist.renditions[0].peak_bps, 260000);
     entry = entry_of(3);
