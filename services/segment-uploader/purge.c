@@ -1,7 +1,7 @@
 /* PURGE requests; see purge.h. */
 #include "services/segment-uploader/purge.h"
 
-#include "services/segment-uploader/http_client.h"
+#include "libcommon/http_client.h"
 
 #include "libcommon/alloc.h"
 #include "libcommon/log.h"

@@ -3,7 +3,7 @@
  * finds the bytes again under the entry's id, when they have long expired on the media Redis. Loop thread only. */
 #pragma once
 
-#include "services/segment-uploader/disk.h"
+#include "libcommon/disk.h"
 
 #include "proto/segment_entry.h"
 

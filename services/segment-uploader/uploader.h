@@ -5,11 +5,11 @@
  * -> bytes) and goes on in broadcast_publish.c (bytes -> objects -> playlists -> done). */
 #pragma once
 
+#include "libcommon/store.h"
 #include "services/segment-uploader/config.h"
 #include "services/segment-uploader/playlist.h"
 #include "services/segment-uploader/purge.h"
 #include "services/segment-uploader/spool.h"
-#include "services/segment-uploader/store.h"
 
 #include "libcommon/lease.h"
 #include "libcommon/redis_link.h"

@@ -1,7 +1,6 @@
 hanabi_unit_test(services/segment-uploader/test_playlist uploader_parts)
-hanabi_unit_test(services/segment-uploader/test_store_file uploader_parts)
 hanabi_unit_test(services/segment-uploader/test_spool uploader_parts)
 hanabi_fuzz_target(segment_entry uploader_parts)
 if(HANABI_TESTS)
-    set_tests_properties(services/segment-uploader/test_store_file services/segment-uploader/test_spool PROPERTIES LABELS threads)
+    set_tests_properties(services/segment-uploader/test_spool PROPERTIES LABELS threads)
 endif()

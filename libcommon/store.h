@@ -4,7 +4,7 @@
  * the same path again replaces the object, whole. */
 #pragma once
 
-#include "services/segment-uploader/blob.h"
+#include "libcommon/blob.h"
 
 #include <stdbool.h>
 

@@ -1,7 +1,7 @@
 /* Many HTTP requests at once on the libevent loop, by libcurl. Loop thread only. */
 #pragma once
 
-#include "services/segment-uploader/blob.h"
+#include "libcommon/blob.h"
 
 struct event_base;
 struct http_client;

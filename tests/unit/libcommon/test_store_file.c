@@ -1,5 +1,5 @@
 /* The folder store on a real folder: whole files or none, no store where none is mounted, late writes refused. */
-#include "services/segment-uploader/store.h"
+#include "libcommon/store.h"
 
 #include "libcommon/clock.h"
 #include "libcommon/metrics.h"

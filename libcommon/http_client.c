@@ -1,5 +1,5 @@
 /* libcurl's multi interface driven by libevent; see http_client.h. */
-#include "services/segment-uploader/http_client.h"
+#include "libcommon/http_client.h"
 
 #include "libcommon/alloc.h"
 #include "libcommon/buffer.h"

@@ -1,5 +1,5 @@
 /* The common side of the stores: choice by URL, metrics, and what /readyz says. */
-#include "services/segment-uploader/store.h"
+#include "libcommon/store.h"
 
 #include "libcommon/alloc.h"
 #include "libcommon/clock.h"
@@ -131,7 +131,7 @@ struct store *store_create(struct event_base *loop, const struct store_options *
     store->put_bytes = metrics_counter(metrics, "hanabi_store_put_bytes_total", "bytes of objects put", NULL);
     store->put_seconds = metrics_histogram(metrics, "hanabi_store_put_seconds", "time of one put", NULL, seconds_bounds,
                                            sizeof(seconds_bounds) / sizeof(seconds_bounds[0]));
-    store->probe = blob_of_text("segment-uploader writes this to know that it can\n");
+    store->probe = blob_of_text("Hanabi writes this to know that it can\n");
     snprintf(store->why, sizeof(store->why), "not tried yet");
     store->timer = event_new(loop, -1, EV_PERSIST, on_timer, store);
     event_add(store->timer, &every);

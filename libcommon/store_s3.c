@@ -1,7 +1,7 @@
 /* An S3-compatible bucket as the store: path-style requests, signed by libcurl (SigV4). libcurl 7.88 signs but does not
  * send the hash of the body, without which real servers refuse: so it is given here, and signed along. */
-#include "services/segment-uploader/http_client.h"
-#include "services/segment-uploader/store.h"
+#include "libcommon/http_client.h"
+#include "libcommon/store.h"
 
 #include "libcommon/alloc.h"
 #include "libcommon/clock.h"

@@ -3,7 +3,7 @@
  * Calls and callbacks on the loop thread; operations run in parallel and in no order. */
 #pragma once
 
-#include "services/segment-uploader/blob.h"
+#include "libcommon/blob.h"
 
 #include <stdbool.h>
 

@@ -1,6 +1,6 @@
 /* A folder as the store; nginx (or a network file system) shows it to viewers. */
-#include "services/segment-uploader/disk.h"
-#include "services/segment-uploader/store.h"
+#include "libcommon/disk.h"
+#include "libcommon/store.h"
 
 #include "libcommon/alloc.h"
 

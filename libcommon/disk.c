@@ -1,5 +1,5 @@
 /* Worker threads for files; see disk.h. A thread and the loop share nothing but the two queues. */
-#include "services/segment-uploader/disk.h"
+#include "libcommon/disk.h"
 
 #include "libcommon/alloc.h"
 #include "libcommon/clock.h"
