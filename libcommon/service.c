@@ -8,6 +8,8 @@
 #include "libcommon/http_server.h"
 #include "libcommon/log.h"
 #include "libcommon/metrics.h"
+#include "libcommon/random_id.h"
+#include "libcommon/service_health.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -21,8 +23,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define LAG_PERIOD_MS 500
-#define STALL_MS      1000
+#define LAG_PERIOD_MS     500
+#define STALL_MS          1000
+#define HEALTH_TIMEOUT_MS 3000
 
 struct runner_config {
     struct config_listen admin_listen;
@@ -36,7 +39,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
 static const struct config_row runner_rows[] = {
     {"HANABI_ADMIN_LISTEN", CONFIG_LISTEN, "127.0.0.1:0", "where /healthz, /readyz and /metrics are served",
      .offset = offsetof(struct runner_config, admin_listen)},
-    {"HANABI_INSTANCE", CONFIG_STRING, "", "unique name of this process (default: <hostname>-<pid>)",
+    {"HANABI_INSTANCE", CONFIG_STRING, "", "unique name of this process (default: <hostname>-<pid>-<random>)",
      .offset = offsetof(struct runner_config, instance)},
     {"HANABI_LOG_LEVEL", CONFIG_CHOICE, "info", "lines below this level are dropped", .choices = log_levels,
      .offset = offsetof(struct runner_config, log_level)},
@@ -276,7 +279,9 @@ static void make_events(struct service *service)
 
 static void print_help(const struct service_definition *definition)
 {
-    printf("%s: %s\n\nConfiguration is environment variables only:\n\n", definition->name, definition->summary);
+    printf("%s: %s\n\n--health asks the instance with this environment whether it works (exit status "
+           "0).\nConfiguration is environment variables only:\n\n",
+           definition->name, definition->summary);
     config_print_table(definition->config_rows);
     config_print_table(runner_rows);
 }
@@ -326,6 +331,21 @@ static int load_config(struct service *service)
     return 0;
 }
 
+/* `--health`: only where the instance's admin port is; the rest of the environment is that instance's business. */
+static int check_health(const struct service_definition *definition)
+{
+    struct runner_config config = {0};
+    char error[512];
+    int status = 2;
+
+    if (config_load(runner_rows, &config, error, sizeof(error)) == 0)
+        status = service_health_check(&config.admin_listen, HEALTH_TIMEOUT_MS);
+    else
+        fprintf(stderr, "%s: %s\n", definition->name, error);
+    config_clear(runner_rows, &config);
+    return status;
+}
+
 static enum log_level parse_level(const char *name)
 {
     int level = 0;
@@ -335,15 +355,17 @@ static enum log_level parse_level(const char *name)
     return (enum log_level)level;
 }
 
+/* A container that starts again has its hostname and process id again; what it held before is not its own any more. */
 static void name_instance(struct service *service)
 {
-    char host[64] = "localhost";
+    char host[64] = "localhost", random[9];
 
+    random_hex(random, 4);
     gethostname(host, sizeof(host) - 1);
     if (service->config.instance[0])
         snprintf(service->instance, sizeof(service->instance), "%s", service->config.instance);
     else
-        snprintf(service->instance, sizeof(service->instance), "%s-%d", host, (int)getpid());
+        snprintf(service->instance, sizeof(service->instance), "%s-%d-%s", host, (int)getpid(), random);
 }
 
 /* The life of a process. */
@@ -404,6 +426,8 @@ int service_main(const struct service_definition *definition, int argc, char **a
         print_help(definition);
         return 0;
     }
+    if (argc == 2 && strcmp(argv[1], "--health") == 0)
+        return check_health(definition);
     if (argc > 1) {
         fprintf(stderr, "%s: unknown argument %s; configuration is environment variables only (see --help)\n",
                 definition->name, argv[1]);
@@ -415,10 +439,12 @@ int service_main(const struct service_definition *definition, int argc, char **a
         config_clear(runner_rows, &service.config);
         return 2;
     }
+    if (sodium_init() < 0)
+        abort();
     name_instance(&service);
     log_init(definition->name, service.instance, parse_level(service.config.log_level));
     signal(SIGPIPE, SIG_IGN);
-    if (sodium_init() < 0 || evthread_use_pthreads() != 0 || !(service.loop = event_base_new()))
+    if (evthread_use_pthreads() != 0 || !(service.loop = event_base_new()))
         abort();
     make_metrics(&service);
     raise_descriptor_limit(&service);

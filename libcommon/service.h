@@ -7,7 +7,8 @@
  *     int main(int argc, char **argv) { return service_main(&definition, argc, argv); }
  *
  * One libevent loop thread per process. All callbacks run on it. Exit status: 0 after a drain, 1 when start failed,
- * 2 for a broken configuration. `--help` prints the summary and the table. */
+ * 2 for a broken configuration. `--help` prints the summary and the table; `--health` asks the running instance
+ * (service_health.h). */
 #pragma once
 
 #include "libcommon/config.h"
@@ -39,7 +40,7 @@ int service_main(const struct service_definition *definition, int argc, char **a
 
 struct event_base *service_loop(struct service *service);
 struct metrics *service_metrics(struct service *service);
-/* Unique per running process: HANABI_INSTANCE, else "<hostname>-<pid>". */
+/* Unique per running process: HANABI_INSTANCE, else "<hostname>-<pid>-<random>". */
 const char *service_instance(struct service *service);
 bool service_is_draining(struct service *service);
 /* The drain is complete: leave the loop. */
