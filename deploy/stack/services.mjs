@@ -33,7 +33,11 @@ export const recipes = {
     },
     archive: {
         instances: 1,
-        env: (c) => ({ HANABI_MYSQL_URL: c.mysqlUrl }),
+        ports: { http: 'own' },
+        env: (c) => ({
+            HANABI_ARCHIVE_LISTEN: listen(c.ports.http), HANABI_MYSQL_URL: c.mysqlUrl, HANABI_STORE_URL: `file://${c.storeDir}`,
+            HANABI_JWT_SECRET: c.secrets.jwt, HANABI_HLS_SECRET: c.secrets.hls, HANABI_SEAL_SECRET: c.secrets.seal,
+        }),
     },
     ingest: {
         instances: 1,

@@ -15,14 +15,16 @@ import { Supervised } from './supervised.mjs';
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+const secretNames = ['jwt', 'keySeal', 'hls', 'mysql', 'seal'];
+
 /** Secrets are made once per run directory and kept there, readable by the owner only. */
 function loadSecrets(runDir) {
     const file = path.join(runDir, 'secrets.json');
-    if (!fs.existsSync(file)) {
-        const secret = () => crypto.randomBytes(32).toString('hex');
-        fs.writeFileSync(file, JSON.stringify({ jwt: secret(), keySeal: secret(), hls: secret(), mysql: secret() }), { mode: 0o600 });
-    }
-    return JSON.parse(fs.readFileSync(file, 'utf8'));
+    const secrets = fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, 'utf8')) : {};
+    const missing = secretNames.filter((name) => !secrets[name]); // all of them, or those of a newer version
+    for (const name of missing) secrets[name] = crypto.randomBytes(32).toString('hex');
+    if (missing.length > 0) fs.writeFileSync(file, JSON.stringify(secrets), { mode: 0o600 });
+    return secrets;
 }
 
 export class Stack {
@@ -121,7 +123,7 @@ export class Stack {
             STORE: `127.0.0.1:${ports.store}`, STORE_DIR: this.storeDir, WEB_DIR: path.join(repo, 'services/web'),
             PUBLIC_LISTEN: `${this.publicHost}:${ports.public}`, PURGE_LISTEN: `127.0.0.1:${ports.purge}`,
             HLS_SECRET: this.secrets.hls, LIVE_API_SERVERS: servers('live-api'), BURST_STATUS_SERVERS: servers('burst-status'),
-            SETTINGS_SYNC_SERVERS: servers('settings-sync'), CHAT_SERVERS: servers('chat'),
+            SETTINGS_SYNC_SERVERS: servers('settings-sync'), CHAT_SERVERS: servers('chat'), ARCHIVE_SERVERS: servers('archive'),
             ...this.options.nginx } }));
         this.servers.nginx.start();
     }

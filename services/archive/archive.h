@@ -3,22 +3,34 @@
 #pragma once
 
 #include "libcommon/config.h"
+#include "libcommon/db.h"
 #include "proto/broadcast.h"
 #include "proto/chat.h"
+#include "proto/playback_url.h"
 
 #include <jansson.h>
 
-struct db;
-struct db_connection;
 struct mover;
+struct event;
+struct http_request;
+struct http_server;
+struct store;
 struct redis_link;
 struct service;
 struct subscriber;
 
 struct archive_config {
+    struct config_listen listen;
     const char *redis_url;
     const char *chat_redis_url;
     const char *mysql_url;
+    const char *jwt_secret;
+    const char *hls_secret;
+    const char *seal_secret;
+    int64_t playback_window_s;
+    const char *store_url, *s3_access_key, *s3_secret_key;
+    bool store_sync;
+    int64_t store_operations;
     int64_t batch;
     int64_t tail_entries;
     int64_t tail_ms;
@@ -27,19 +39,36 @@ struct archive_config {
 struct archive {
     struct archive_config config;
     struct service *service;
-    struct redis_link *redis; /* the chat Redis: logs, and the leases for them */
-    struct subscriber *subscriber;
+    struct redis_link *state;           /* the state Redis: broadcasts, and the leases for what is done about them */
+    struct redis_link *redis;           /* the chat Redis: logs, and the leases for them; may be the same */
+    struct subscriber *subscriber;      /* on the state Redis: CHANNEL_BROADCAST, and our ping */
+    struct subscriber *chat_subscriber; /* our ping on a chat Redis of its own, else NULL */
+    struct store *store;
+    struct http_server *http;
+    struct event *drain_poll;
     struct db *db;
     struct mover *mover;
 };
 
 extern const struct config_row archive_config_rows[];
 
+/* As db_submit(); DB_FULL when the database has been taken down already: Redis' last callbacks come after that. */
+static inline int archive_submit(struct archive *archive, db_run_fn run, db_done_fn done, void *job)
+{
+    return archive->db ? db_submit(archive->db, run, done, job) : DB_FULL;
+}
+
+static inline struct playback_signer archive_signer(const struct archive *archive)
+{
+    return (struct playback_signer){archive->config.hls_secret, archive->config.playback_window_s};
+}
+
 /* --- mover.c --- */
 
 struct mover *mover_create(struct archive *archive);
-/* Takes no new broadcast; service_drained() when the batches under way are done. */
+/* Takes no new broadcast; mover_is_idle() when the batches under way are done. */
 void mover_drain(struct mover *mover);
+bool mover_is_idle(const struct mover *mover);
 /* After mover_drain(), and after the database and the link have called back. NULL is fine. */
 void mover_destroy(struct mover *mover);
 

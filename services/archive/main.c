@@ -2,75 +2,174 @@
 #include "archive.h"
 
 #include "libcommon/db.h"
+#include "libcommon/http_server.h"
 #include "libcommon/log.h"
 #include "libcommon/redis_link.h"
 #include "libcommon/service.h"
+#include "libcommon/store.h"
 #include "libcommon/subscriber.h"
 #include "proto/keys.h"
 
+#include <errno.h>
+#include <event2/event.h>
+#include <string.h>
+
+#define DRAIN_POLL_MS 20
+
 static struct archive archive_state;
 
-/* The subscription is there for its ping channel: others see by it that this process lives (libcommon/lease.h). */
+/* The subscriptions are there for their ping channel too: others see by it that this process lives
+ * (libcommon/lease.h). */
 static void on_message(const char *channel, const char *message, size_t len_bytes, void *context)
 {
+}
+
+static void add_routes(struct archive *archive)
+{
+}
+
+static int refuse(const char *variable, const char *why)
+{
+    log_error("configuration.broken", log_str("variable", variable), log_str("why", why));
+    return -1;
+}
+
+static int start_links(struct archive *archive)
+{
+    struct service *service = archive->service;
+    struct event_base *loop = service_loop(service);
+    struct metrics *metrics = service_metrics(service);
+    bool is_split = archive->config.chat_redis_url[0] != '\0';
+    char ping[KEY_MAX];
+    struct redis_link_options redis = {.name = "state", .metrics = metrics, .max_pending_bytes = 64 << 20};
+    struct subscriber_options subscriber = {.ping_channel = key_of(ping, CHANNEL_PING, service_instance(service)),
+                                            .metrics = metrics,
+                                            .on_message = on_message,
+                                            .context = archive};
+
+    archive->state = redis_link_create(loop, archive->config.redis_url, &redis);
+    archive->subscriber = subscriber_create(loop, archive->config.redis_url, &subscriber);
+    if (!archive->state || !archive->subscriber)
+        return refuse("HANABI_REDIS_URL", "not the URL of a Redis");
+    subscriber_add(archive->subscriber, CHANNEL_BROADCAST);
+    service_add_dependency(service, "redis", redis_link_ready, archive->state);
+    service_add_dependency(service, "subscription", subscriber_ready, archive->subscriber);
+    archive->redis = archive->state;
+    if (!is_split)
+        return 0;
+    redis.name = "chat";
+    subscriber.metrics = NULL; /* the series are those of the first */
+    archive->redis = redis_link_create(loop, archive->config.chat_redis_url, &redis);
+    archive->chat_subscriber = subscriber_create(loop, archive->config.chat_redis_url, &subscriber);
+    if (!archive->redis || !archive->chat_subscriber)
+        return refuse("HANABI_CHAT_REDIS_URL", "not the URL of a Redis");
+    service_add_dependency(service, "chat_redis", redis_link_ready, archive->redis);
+    service_add_dependency(service, "chat_subscription", subscriber_ready, archive->chat_subscriber);
+    return 0;
+}
+
+static int start_store(struct archive *archive)
+{
+    const struct archive_config *config = &archive->config;
+    const struct store_options options = {.url = config->store_url,
+                                          .access_key = config->s3_access_key,
+                                          .secret_key = config->s3_secret_key,
+                                          .sync_files = config->store_sync,
+                                          .max_operations = (int)config->store_operations,
+                                          .metrics = service_metrics(archive->service)};
+    char why[300];
+
+    archive->store = store_create(service_loop(archive->service), &options, why, sizeof(why));
+    if (!archive->store)
+        return refuse("HANABI_STORE_URL", why);
+    service_add_dependency(archive->service, "store", store_ready, archive->store);
+    return 0;
+}
+
+static int start_http(struct archive *archive)
+{
+    const struct http_server_options options = {.metrics = service_metrics(archive->service)};
+    const struct config_listen *listen = &archive->config.listen;
+
+    archive->http = http_server_create(service_loop(archive->service), listen, &options);
+    if (!archive->http) {
+        log_error("http.listen_failed", log_str("host", listen->host), log_int("port", listen->port),
+                  log_str("why", strerror(errno)));
+        return -1;
+    }
+    add_routes(archive);
+    return 0;
 }
 
 static int start(struct service *service, void *state)
 {
     struct archive *archive = state;
-    struct event_base *loop = service_loop(service);
-    const char *url = archive->config.chat_redis_url[0] ? archive->config.chat_redis_url : archive->config.redis_url;
-    char ping[KEY_MAX];
-    struct redis_link_options redis = {
-        .name = "chat", .metrics = service_metrics(service), .max_pending_bytes = 64 << 20};
-    struct subscriber_options subscriber = {.ping_channel = key_of(ping, CHANNEL_PING, service_instance(service)),
-                                            .metrics = service_metrics(service),
-                                            .on_message = on_message};
-    struct db_options db = {.workers = 4, .metrics = service_metrics(service)};
+    const struct db_options db = {.workers = 4, .metrics = service_metrics(service)};
 
     archive->service = service;
-    archive->redis = redis_link_create(loop, url, &redis);
-    archive->subscriber = subscriber_create(loop, url, &subscriber);
-    archive->db = db_create(loop, archive->config.mysql_url, &db);
-    if (!archive->redis || !archive->subscriber || !archive->db) {
-        log_error("service.bad_url", log_str("what", archive->redis ? "HANABI_MYSQL_URL" : "HANABI_REDIS_URL"));
-        return -1;
-    }
-    archive->mover = mover_create(archive);
-    service_add_dependency(service, "redis", redis_link_ready, archive->redis);
-    service_add_dependency(service, "subscription", subscriber_ready, archive->subscriber);
+    archive->db = db_create(service_loop(service), archive->config.mysql_url, &db);
+    if (!archive->db)
+        return refuse("HANABI_MYSQL_URL", "not the URL of a database");
     service_add_dependency(service, "mysql", db_ready, archive->db);
-    return 0;
+    if (start_links(archive) != 0 || start_store(archive) != 0)
+        return -1;
+    archive->mover = mover_create(archive);
+    return start_http(archive);
+}
+
+static void on_drain_poll(evutil_socket_t fd, short events, void *context)
+{
+    struct archive *archive = context;
+
+    if (mover_is_idle(archive->mover) && http_server_is_idle(archive->http))
+        service_drained(archive->service);
 }
 
 static void drain(struct service *service, void *state)
 {
     struct archive *archive = state;
+    const struct timeval period = {0, DRAIN_POLL_MS * 1000};
 
     mover_drain(archive->mover);
+    http_server_quiesce(archive->http);
+    archive->drain_poll = event_new(service_loop(service), -1, EV_PERSIST, on_drain_poll, archive);
+    event_add(archive->drain_poll, &period);
 }
 
-/* The database's last callbacks use the link, the link's last callbacks the mover and its leases. */
+/* What calls back comes down before what it calls: the database's last callbacks use the links, the links' last ones
+ * the mover, its leases and requests. */
 static void stop(struct service *service, void *state)
 {
     struct archive *archive = state;
 
     if (archive->mover)
         mover_drain(archive->mover);
+    if (archive->store)
+        store_destroy(archive->store);
+    archive->store = NULL;
     if (archive->db)
         db_destroy(archive->db);
+    archive->db = NULL;
     if (archive->subscriber)
         subscriber_destroy(archive->subscriber);
-    if (archive->redis)
+    if (archive->chat_subscriber)
+        subscriber_destroy(archive->chat_subscriber);
+    if (archive->redis && archive->redis != archive->state)
         redis_link_destroy(archive->redis);
+    if (archive->state)
+        redis_link_destroy(archive->state);
+    if (archive->http)
+        http_server_destroy(archive->http);
     mover_destroy(archive->mover);
+    if (archive->drain_poll)
+        event_free(archive->drain_poll);
 }
 
 int main(int argc, char **argv)
 {
     static const struct service_definition definition = {
         .name = "archive",
-        .summary = "moves comment logs from Redis to MySQL",
+        .summary = "moves comment logs from Redis to MySQL, and makes and serves archives",
         .config_rows = archive_config_rows,
         .config = &archive_state.config,
         .state = &archive_state,

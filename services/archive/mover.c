@@ -74,8 +74,6 @@ static void finish(struct log_move *move)
     event_free(move->retry);
     lease_release(move->lease);
     free(move);
-    if (mover->draining && mover->count == 0)
-        service_drained(mover->archive->service);
 }
 
 /* Between steps nothing of ours is under way, so this is where a lost lease or a drain ends it. */
@@ -205,7 +203,7 @@ static void on_entries(int code, const redisReply *reply, void *context)
     memcpy(batch->broadcast, move->id, sizeof(batch->broadcast));
     for (size_t i = 0; i < reply->elements; i++)
         take_entry(batch, reply->element[i]);
-    if (db_submit(move->mover->archive->db, run, done, batch) == 0)
+    if (archive_submit(move->mover->archive, run, done, batch) == 0)
         return;
     batch_free(batch);
     retry_later(move, "writing", db_strerror(DB_FULL));
@@ -381,8 +379,11 @@ void mover_drain(struct mover *mover)
         if (evtimer_pending(move->retry, NULL))
             finish(move);
     }
-    if (mover->count == 0)
-        service_drained(mover->archive->service);
+}
+
+bool mover_is_idle(const struct mover *mover)
+{
+    return mover->count == 0;
 }
 
 void mover_destroy(struct mover *mover)

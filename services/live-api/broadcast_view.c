@@ -18,10 +18,11 @@ static void set_time(json_t *object, const char *name, int64_t time_ms)
 json_t *broadcast_view_to_json(const struct live_api *api, const struct broadcast_view *view, bool for_owner)
 {
     char playback[300], thumbnail[300], chat[120], status[120], key[STREAM_KEY_SIZE];
+    const struct playback_signer signer = live_api_signer(api);
     int64_t now_s = clock_wall_ms() / 1000;
 
-    playback_url_make(api, view->id, now_s, "master.m3u8", playback, sizeof(playback));
-    playback_url_make(api, view->id, now_s, "thumbnail.jpg", thumbnail, sizeof(thumbnail));
+    playback_url_make(&signer, view->id, now_s, "master.m3u8", playback, sizeof(playback));
+    playback_url_make(&signer, view->id, now_s, "thumbnail.jpg", thumbnail, sizeof(thumbnail));
     snprintf(chat, sizeof(chat), "/chat/v1/broadcasts/%s", view->id);
     snprintf(status, sizeof(status), "/status/v1/broadcasts/%s", view->id);
     json_t *object = json_pack("{s:s,s:s,s:I,s:s,s:{s:s,s:s},s:s,s:s,s:s,s:s}", "id", view->id, "state",

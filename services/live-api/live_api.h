@@ -11,6 +11,7 @@
 #include "libcommon/db.h"
 #include "libcommon/http_server.h"
 #include "proto/broadcast.h"
+#include "proto/playback_url.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -60,6 +61,12 @@ struct live_api {
 
 extern const struct config_row live_api_config_rows[];
 
+/* Whose URLs live-api gives out: see proto/playback_url.h. */
+static inline struct playback_signer live_api_signer(const struct live_api *api)
+{
+    return (struct playback_signer){api->config.hls_secret, api->config.playback_window_s};
+}
+
 /* As db_submit(); DB_FULL when the database has been taken down already: Redis' last callbacks come after that. */
 static inline int live_api_submit(struct live_api *api, db_run_fn run, db_done_fn done, void *job)
 {
@@ -90,13 +97,6 @@ bool broadcast_view_overlay(struct broadcast_view *view, const struct redisReply
 /* Asks Redis for what overlays `id`'s view; `callback` as in redis_link.h. */
 void broadcast_view_fetch(struct live_api *api, const char *id,
                           void (*callback)(int, const struct redisReply *, void *), void *context);
-
-/* --- playback_url.c --- */
-
-/* "/hls/<expires>/<signature>/live/<id>/master.m3u8": the same for all viewers within a window; valid for one to two
- * windows. */
-void playback_url_make(const struct live_api *api, const char *id, int64_t now_s, const char *file, char *out,
-                       size_t out_size);
 
 /* --- stream_key.c --- */
 

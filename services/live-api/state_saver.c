@@ -63,9 +63,10 @@ static void finish_one(struct save_job *job)
 
 static void publish_announcement(struct live_api *api, const struct broadcast_view *view)
 {
+    const struct playback_signer signer = live_api_signer(api);
     char playback[300];
 
-    playback_url_make(api, view->id, clock_wall_ms() / 1000, "master.m3u8", playback, sizeof(playback));
+    playback_url_make(&signer, view->id, clock_wall_ms() / 1000, "master.m3u8", playback, sizeof(playback));
     json_t *body = json_pack("{s:s,s:s,s:s,s:{s:s,s:s},s:s,s:I}", "type", "broadcast.live", "id", view->id, "title",
                              view->title, "owner", "id", view->owner_id, "name", view->owner_name, "playback_url",
                              playback, "at_ms", (json_int_t)view->live_at_ms);

@@ -28,6 +28,7 @@ before(async () => {
     redis = redisServer({ name: 'redis', port: redisPort, dir: path.join(dir, 'redis'), logFile: path.join(dir, 'redis.log'), durable: true });
     redis.options.args.splice(redis.options.args.indexOf('everysec'), 1, 'always'); // what is acknowledged survives a SIGKILL
     mariadb = await mariadbServer({ name: 'mariadb', port: mysqlPort, dir: path.join(dir, 'mysql'), logFile: path.join(dir, 'mariadb.log'), user: 'hanabi', password: 'pw', database: 'hanabi' });
+    fs.mkdirSync(path.join(dir, 'store'));
     redis.start();
     mariadb.start();
     await Promise.all([waitForPort(redisPort), waitForPort(mysqlPort, 60000)]);
@@ -37,6 +38,7 @@ before(async () => {
         adminPorts.push(await freePort());
         movers.push(new Supervised({ name: `archive-${index}`, command: bin, logFile: path.join(dir, `archive-${index}.log`), env: { ...process.env,
             HANABI_REDIS_URL: `redis://127.0.0.1:${redisPort}`, HANABI_MYSQL_URL: mysqlUrl, HANABI_INSTANCE: `archive-${index}`, HANABI_ADMIN_LISTEN: `127.0.0.1:${adminPorts[index]}`,
+            HANABI_ARCHIVE_LISTEN: '127.0.0.1:0', HANABI_STORE_URL: `file://${dir}/store`, HANABI_JWT_SECRET: 'j', HANABI_HLS_SECRET: 'h', HANABI_SEAL_SECRET: 's',
             HANABI_ARCHIVE_BATCH: '100', HANABI_ARCHIVE_TAIL_ENTRIES: '300', HANABI_ARCHIVE_TAIL_MS: '500' } }));
         movers[index].start();
     }

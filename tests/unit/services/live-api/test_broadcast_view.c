@@ -15,7 +15,9 @@ static struct live_api api = {
 
 static void url_at(int64_t now_s, char url[300])
 {
-    playback_url_make(&api, "b1", now_s, "master.m3u8", url, 300);
+    const struct playback_signer signer = live_api_signer(&api);
+
+    playback_url_make(&signer, "b1", now_s, "master.m3u8", url, 300);
 }
 
 static void test_playback_url(void **state)

@@ -1,7 +1,5 @@
-/* Playback URLs that the edge can check by itself (nginx secure_link): the path carries the end of its validity and
- * base64url(MD5(expires scope secret)). The end lies on a grid, so that all viewers of a window share one URL and a CDN
- * one object. */
-#include "live_api.h"
+/* Signed as nginx's secure_link_md5 wants it: base64url(MD5(expires scope secret)). */
+#include "proto/playback_url.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -21,14 +19,13 @@ static void sign(const char *text, char out[25])
     out[strcspn(out, "=")] = '\0';
 }
 
-void playback_url_make(const struct live_api *api, const char *id, int64_t now_s, const char *file, char *out,
+void playback_url_make(const struct playback_signer *signer, const char *id, int64_t now_s, const char *file, char *out,
                        size_t out_size)
 {
-    int64_t window_s = api->config.playback_window_s;
-    long long expires_s = (long long)((now_s / window_s + 2) * window_s);
+    long long expires_s = (long long)((now_s / signer->window_s + 2) * signer->window_s);
     char text[600], signature[25];
 
-    snprintf(text, sizeof(text), "%lldlive/%s%s", expires_s, id, api->config.hls_secret);
+    snprintf(text, sizeof(text), "%lldlive/%s%s", expires_s, id, signer->secret);
     sign(text, signature);
     snprintf(out, out_size, "/hls/%lld/%s/live/%s/%s", expires_s, signature, id, file);
 }
