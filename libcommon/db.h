@@ -82,5 +82,8 @@ void db_result_free(struct db_result *result);                                  
     ((const struct db_param[]){__VA_ARGS__}), (sizeof((const struct db_param[]){__VA_ARGS__}) / sizeof(struct db_param))
 
 int db_begin(struct db_connection *connection);
+/* The same at READ COMMITTED: every read sees what is committed by then, and reads that lock take no locks on gaps, for
+ * which others' inserts would have to wait. */
+int db_begin_read_committed(struct db_connection *connection);
 int db_commit(struct db_connection *connection);
 void db_rollback(struct db_connection *connection);

@@ -205,6 +205,13 @@ int db_begin(struct db_connection *connection)
     return run_plain(connection, "START TRANSACTION");
 }
 
+int db_begin_read_committed(struct db_connection *connection)
+{
+    int code = run_plain(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
+
+    return code ? code : run_plain(connection, "START TRANSACTION");
+}
+
 int db_commit(struct db_connection *connection)
 {
     return run_plain(connection, "COMMIT");

@@ -133,6 +133,13 @@ static bool is_comment_text(const char *text)
     return has_ink;
 }
 
+const char *chat_text_check(const char *text)
+{
+    if (count_characters(text) > CHAT_TEXT_MAX_CHARACTERS)
+        return "too_long";
+    return is_comment_text(text) ? NULL : "invalid";
+}
+
 static const char *read_comment(const json_t *root, struct chat_client_message *message)
 {
     const json_t *text = json_object_get(root, "text");
@@ -140,10 +147,9 @@ static const char *read_comment(const json_t *root, struct chat_client_message *
     message->verb = CHAT_VERB_COMMENT;
     if (!json_is_string(text))
         return "invalid";
-    if (count_characters(json_string_value(text)) > CHAT_TEXT_MAX_CHARACTERS)
-        return "too_long";
-    if (!is_comment_text(json_string_value(text)))
-        return "invalid";
+    const char *code = chat_text_check(json_string_value(text));
+    if (code)
+        return code;
     message->text = strdup(json_string_value(text));
     return message->text ? NULL : "unavailable";
 }

@@ -7,9 +7,10 @@
  *   {"id","at_ms","type":"comment","user":{"id","name","role"?,"decoration"?},"text"}   role: broadcaster, moderator,
  *                                                                                      operator; absent for a viewer
  *   {"id","at_ms","type":"deleted","target":"<event id>","by":"<user id>"}
- *   {"id","at_ms","type":"gift",…}                                                     live-api, through
- * script_chat_append Nothing but script_chat_append writes to it: append, KEY_CHAT_MOVING and PUBLISH are one atomic
- * step.
+ *   {"id","at_ms","type":"gift","user":{"id","name","role"?,"decoration"?},"item":{"id","name","price","icon","colour"},
+ *    "message"?,"purchase":"<id>"}                                                     from live-api
+ * Nothing but script_chat_append and script_chat_deliver writes to it: append, KEY_CHAT_MOVING and PUBLISH are one
+ * atomic step.
  *
  * Events that are not in the log have no id, and a later one replaces an earlier one:
  *   {"type":"viewers","now","unique","at_ms"}  {"type":"love","total",…}  {"type":"state","state","version","at_ms"}
@@ -51,6 +52,10 @@ char *chat_event_compose(const char *id, const char *e, size_t e_len, size_t *le
  */
 int chat_events_next(const char *message, size_t message_len, size_t *offset, json_t **event, const char **text,
                      size_t *len_bytes);
+
+/* NULL when `text` (NUL-terminated UTF-8) may stand in a chat, in a comment or with a gift; else the error's code:
+ * "too_long", or "invalid" for blank text and control characters. */
+const char *chat_text_check(const char *text);
 
 /* What a client says. */
 enum chat_verb { CHAT_VERB_COMMENT, CHAT_VERB_DELETE };

@@ -72,6 +72,8 @@
 /* hash, one per broadcast: reconnect and duplicate bookkeeping, see proto/chat.h */
 #define KEY_CHAT_STATE "hanabi:chat:state:"
 
+/* set, one per broadcast: ids of live-api's outbox that stand in the log and may still have their row in MySQL */
+#define KEY_CHAT_DELIVERED "hanabi:chat:delivered:"
 /* string: id of the last entry of a broadcast's log that stands in MySQL; kept by the batch in `archive` */
 #define KEY_CHAT_MOVED "hanabi:chat:moved:"
 /* hash {holder, token, …}, see libcommon/lease.h: who moves a broadcast's log */

@@ -21,6 +21,7 @@ struct redisReply;
 struct service;
 struct event;
 struct live_list;
+struct outbox_relay;
 struct reseeder;
 struct state_saver;
 struct subscriber;
@@ -34,6 +35,7 @@ struct subscriber;
 struct live_api_config {
     struct config_listen listen;
     const char *redis_url;
+    const char *chat_redis_url; /* "": the state Redis */
     const char *mysql_url;
     const char *jwt_secret;
     const char *key_seal_secret;
@@ -42,6 +44,8 @@ struct live_api_config {
     int64_t grace_ms;
     int64_t playback_window_s;
     int64_t token_s;
+    int64_t platform_percent;
+    const char *payment_secret; /* "": no payments */
     bool local_mode;
 };
 
@@ -50,11 +54,13 @@ struct live_api {
     struct service *service;
     struct http_server *http;
     struct redis_link *redis;
+    struct redis_link *chat_redis;
     struct subscriber *subscriber;
     struct db *db;
     struct state_saver *saver;
     struct reseeder *reseeder;
     struct live_list *live_list;
+    struct outbox_relay *gifts;
     struct event *drain_poll;
     uint8_t seal_key[32];
 };
@@ -119,6 +125,11 @@ bool require_owner(struct http_request *request, const struct access_token *call
 /* 503 with Retry-After. */
 void reply_unavailable(struct http_request *request, const char *what);
 
+/* --- gift_relay.c --- */
+
+/* Takes gifts from the outbox (outbox.h) to the chat. */
+struct outbox_relay *gift_relay_create(struct live_api *api);
+
 /* --- endpoints --- */
 
 void handle_session_post(struct http_request *request, void *context);
@@ -128,3 +139,12 @@ void handle_broadcast_get(struct http_request *request, void *context);
 void handle_broadcast_patch(struct http_request *request, void *context);
 void handle_broadcast_end(struct http_request *request, void *context);
 void handle_stream_key_post(struct http_request *request, void *context);
+void handle_item_list(struct http_request *request, void *context);
+void handle_wallet_get(struct http_request *request, void *context);
+void handle_wallet_topup(struct http_request *request, void *context);
+void handle_ledger_list(struct http_request *request, void *context);
+void handle_ledger_audit(struct http_request *request, void *context);
+void handle_purchase_post(struct http_request *request, void *context);
+void handle_purchase_list(struct http_request *request, void *context);
+void handle_supporters(struct http_request *request, void *context);
+void handle_payment_webhook(struct http_request *request, void *context);

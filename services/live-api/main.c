@@ -7,6 +7,7 @@
 #include "libcommon/service.h"
 #include "libcommon/subscriber.h"
 #include "live_list.h"
+#include "outbox.h"
 #include "proto/keys.h"
 #include "reseeder.h"
 #include "state_saver.h"
@@ -27,6 +28,13 @@ static void on_redis_up(void *context)
     /* Both exist once start() is through: the link connects from the loop. */
     reseeder_wake(api->reseeder);
     state_saver_wake(api->saver);
+}
+
+static void on_chat_redis_up(void *context)
+{
+    struct live_api *api = context;
+
+    outbox_relay_wake(api->gifts);
 }
 
 static void on_resubscribed(bool first, void *context)
@@ -58,6 +66,15 @@ static void add_routes(struct live_api *api)
         {"PATCH", "/api/v1/broadcasts/{id}", handle_broadcast_patch},
         {"POST", "/api/v1/broadcasts/{id}/end", handle_broadcast_end},
         {"POST", "/api/v1/broadcasts/{id}/stream_key", handle_stream_key_post},
+        {"GET", "/api/v1/broadcasts/{id}/supporters", handle_supporters},
+        {"GET", "/api/v1/items", handle_item_list},
+        {"GET", "/api/v1/wallet", handle_wallet_get},
+        {"POST", "/api/v1/wallet/topups", handle_wallet_topup},
+        {"GET", "/api/v1/wallet/ledger", handle_ledger_list},
+        {"GET", "/api/v1/ledger/audit", handle_ledger_audit},
+        {"POST", "/api/v1/purchases", handle_purchase_post},
+        {"GET", "/api/v1/purchases", handle_purchase_list},
+        {"POST", "/api/v1/payments/webhook", handle_payment_webhook},
     };
 
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
@@ -71,6 +88,9 @@ static int start(struct service *service, void *state)
     char ping[KEY_MAX];
     struct redis_link_options redis = {
         .name = "state", .metrics = service_metrics(service), .on_up = on_redis_up, .context = api};
+    struct redis_link_options chat_redis = {
+        .name = "chat", .metrics = service_metrics(service), .on_up = on_chat_redis_up, .context = api};
+    const char *chat_url = api->config.chat_redis_url[0] ? api->config.chat_redis_url : api->config.redis_url;
     struct subscriber_options subscriber = {.ping_channel = key_of(ping, CHANNEL_PING, service_instance(service)),
                                             .metrics = service_metrics(service),
                                             .on_resubscribed = on_resubscribed,
@@ -84,14 +104,16 @@ static int start(struct service *service, void *state)
     crypto_generichash(api->seal_key, sizeof(api->seal_key), (const unsigned char *)seal, strlen(seal), NULL, 0);
     api->db = db_create(loop, api->config.mysql_url, &db);
     api->redis = redis_link_create(loop, api->config.redis_url, &redis);
+    api->chat_redis = redis_link_create(loop, chat_url, &chat_redis);
     api->subscriber = subscriber_create(loop, api->config.redis_url, &subscriber);
-    if (!api->db || !api->redis || !api->subscriber) {
+    if (!api->db || !api->redis || !api->chat_redis || !api->subscriber) {
         log_error("service.bad_url", log_str("what", api->db ? "HANABI_REDIS_URL" : "HANABI_MYSQL_URL"));
         return -1;
     }
     api->saver = state_saver_create(api);
     api->reseeder = reseeder_create(api);
     api->live_list = live_list_create(api);
+    api->gifts = gift_relay_create(api);
     subscriber_add(api->subscriber, CHANNEL_BROADCAST);
     api->http = http_server_create(loop, &api->config.listen, &http);
     if (!api->http) {
@@ -101,6 +123,7 @@ static int start(struct service *service, void *state)
     }
     add_routes(api);
     service_add_dependency(service, "redis", redis_link_ready, api->redis);
+    service_add_dependency(service, "chat_redis", redis_link_ready, api->chat_redis);
     service_add_dependency(service, "subscription", subscriber_ready, api->subscriber);
     service_add_dependency(service, "mysql", db_ready, api->db);
     return 0;
@@ -137,10 +160,13 @@ static void stop(struct service *service, void *state)
     api->db = NULL;
     if (api->redis)
         redis_link_destroy(api->redis);
+    if (api->chat_redis)
+        redis_link_destroy(api->chat_redis);
     http_server_destroy(api->http);
     state_saver_destroy(api->saver);
     reseeder_destroy(api->reseeder);
     live_list_destroy(api->live_list);
+    outbox_relay_destroy(api->gifts);
     if (api->drain_poll)
         event_free(api->drain_poll);
 }

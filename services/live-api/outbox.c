@@ -275,11 +275,8 @@ static void run_take(struct db_connection *connection, void *context)
     struct relay_job *job = context;
 
     job->code = job->is_counting ? count_rows(connection, job) : 0;
-    /* Read committed: this takes no locks on gaps, for which inserts would have to wait. */
     if (job->code == 0)
-        job->code = db_exec(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED", NULL, 0);
-    if (job->code == 0)
-        job->code = db_begin(connection);
+        job->code = db_begin_read_committed(connection);
     if (job->code == 0)
         job->code = lease_rows(connection, &job->relay->options, job->batch);
     if (job->code == 0)

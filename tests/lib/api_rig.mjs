@@ -22,9 +22,10 @@ export function token(claims, { header = { alg: 'HS256', typ: 'JWT' }, secret = 
 }
 
 export class ApiRig {
-    /** `mysql: false`: burst-status and Redis only. */
-    static async start({ mysql = true, env = {} } = {}) {
+    /** `mysql: false`: burst-status and Redis only. `durable`: a Redis that comes back with its data. */
+    static async start({ mysql = true, durable = false, env = {} } = {}) {
         const rig = new ApiRig();
+        rig.durable = durable;
         rig.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-api-'));
         rig.env = env;
         rig.services = [];
@@ -44,7 +45,7 @@ export class ApiRig {
     log(name) { return path.join(this.dir, 'logs', `${name}.log`); }
 
     startRedis() {
-        this.redisServer = redisServer({ name: 'redis', port: this.redisPort, dir: path.join(this.dir, 'redis'), logFile: this.log('redis'), restart: false });
+        this.redisServer = redisServer({ name: 'redis', port: this.redisPort, dir: path.join(this.dir, 'redis'), logFile: this.log('redis'), durable: this.durable, restart: false });
         this.redisServer.start();
     }
 

@@ -1,5 +1,6 @@
 // proto/openapi.yaml and proto/asyncapi.yaml: linted, complete, and held against what the real services answer and publish.
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { createConfig, lint } from '@redocly/openapi-core';
@@ -45,7 +46,7 @@ let settings;
 const heard = [];
 
 before(async () => {
-    rig = await ApiRig.start();
+    rig = await ApiRig.start({ env: { 'live-api': { HANABI_PAYMENT_SECRET: 'contract' } } });
     settings = await rig.add('settings-sync', 'HANABI_SETTINGS_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt });
     await rig.ready(settings);
     for (const channel of ['CHANNEL_BROADCAST', 'CHANNEL_STREAM', 'CHANNEL_SEGMENT_QUEUED', 'CHANNEL_ANNOUNCE', 'CHANNEL_SETTING'])
@@ -53,13 +54,33 @@ before(async () => {
 });
 
 /** One call, held against the document. */
-async function call(method, pathname, { as, body, raw } = {}) {
+async function call(method, pathname, { as, body, raw, headers } = {}) {
     const origin = pathname.startsWith('/status/') ? rig.status.origin : pathname.startsWith('/api/v1/settings') ? settings.origin : rig.api.origin;
     const answer = await fetch(origin + pathname, { method, body: raw ?? (body === undefined ? undefined : JSON.stringify(body)), signal: AbortSignal.timeout(10000),
-        headers: { ...(as ? { Authorization: `Bearer ${as}` } : {}), ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) } });
+        headers: { ...(as ? { Authorization: `Bearer ${as}` } : {}), ...(body === undefined ? {} : { 'Content-Type': 'application/json' }), ...headers } });
     const json = await answer.json();
     openapi.check(method, new URL(pathname, origin).pathname, answer.status, answer.headers, json);
     return { status: answer.status, json };
+}
+
+/** Gifts and wallets, while `id` is on air. */
+async function callGifts(id, as, operator) {
+    const given = { item_id: 'sparkler', broadcast_id: id, idempotency_key: 'k1', message: 'hi' };
+    const payment = { payment_id: 'p1', user_id: 'other', coins: 5 };
+    const at = String(Math.floor(Date.now() / 1000));
+    const signed = { 'X-Hanabi-Timestamp': at, 'X-Hanabi-Signature': `v1=${crypto.createHmac('sha256', 'contract').update(`${at}.${JSON.stringify(payment)}`).digest('hex')}` };
+    const expected = [
+        [200, 'GET', '/api/v1/items', {}], [200, 'GET', '/api/v1/wallet', { as }], [401, 'GET', '/api/v1/wallet', {}],
+        [402, 'POST', '/api/v1/purchases', { as, body: given }], [201, 'POST', '/api/v1/wallet/topups', { as, body: { coins: 30 } }], [400, 'POST', '/api/v1/wallet/topups', { as, body: { coins: 0 } }],
+        [201, 'POST', '/api/v1/purchases', { as, body: given }], [200, 'POST', '/api/v1/purchases', { as, body: given }], [409, 'POST', '/api/v1/purchases', { as, body: { ...given, message: 'x' } }],
+        [404, 'POST', '/api/v1/purchases', { as, body: { ...given, idempotency_key: 'k2', item_id: 'x' } }], [400, 'POST', '/api/v1/purchases', { as, body: {} }], [401, 'POST', '/api/v1/purchases', { body: given }],
+        [200, 'GET', '/api/v1/purchases', { as }], [200, 'GET', `/api/v1/purchases?broadcast_id=${id}`, { as }], [403, 'GET', `/api/v1/purchases?broadcast_id=${id}`, { as: token({ sub: 'other' }) }],
+        [404, 'GET', '/api/v1/purchases?broadcast_id=nobody', { as }], [400, 'GET', '/api/v1/purchases?cursor=x', { as }],
+        [200, 'GET', `/api/v1/broadcasts/${id}/supporters?limit=5`, {}], [400, 'GET', `/api/v1/broadcasts/${id}/supporters?limit=0`, {}], [404, 'GET', '/api/v1/broadcasts/nobody/supporters', {}],
+        [200, 'GET', '/api/v1/wallet/ledger?limit=1', { as }], [200, 'GET', '/api/v1/ledger/audit', { as: operator }], [403, 'GET', '/api/v1/ledger/audit', { as }],
+        [401, 'POST', '/api/v1/payments/webhook', { body: payment }], [201, 'POST', '/api/v1/payments/webhook', { body: payment, headers: signed }], [200, 'POST', '/api/v1/payments/webhook', { body: payment, headers: signed }],
+    ];
+    for (const [want, method, pathname, options] of expected) assert.equal((await call(method, pathname, options)).status, want, `${method} ${pathname}`);
 }
 
 test('every operation answers as documented, when all is well and when it is not', async () => {
@@ -79,6 +100,7 @@ test('every operation answers as documented, when all is well and when it is not
     await waitFor('live', async () => (await call('GET', '/api/v1/broadcasts?state=live')).json.broadcasts.length === 1, 2000);
     await call('GET', status);
     for (const query of ['', '?owner=me&limit=1', '?state=live', '?state=archived']) await call('GET', `/api/v1/broadcasts${query}`, { as });
+    await callGifts(id, as, operator.token);
     await rig.redis.script('session_close', id, session, 'publisher_gone');
     await waitFor('suspended', async () => (await call('GET', status)).json.state === 'suspended', 2000);
     await call('GET', one, { as });
