@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+struct archiver;
 struct mover;
 struct event;
 struct http_request;
@@ -31,6 +32,9 @@ struct archive_config {
     const char *store_url, *s3_access_key, *s3_secret_key;
     bool store_sync;
     int64_t store_operations;
+    int64_t share_window_s;
+    int64_t settle_ms;
+    const char *die_after;
     int64_t batch;
     int64_t tail_entries;
     int64_t tail_ms;
@@ -48,9 +52,20 @@ struct archive {
     struct event *drain_poll;
     struct db *db;
     struct mover *mover;
+    struct archiver *archiver;
 };
 
 extern const struct config_row archive_config_rows[];
+
+/* What an archive adds below live/<id>/, next to the segments that were live. */
+#define ARCHIVE_RECORDING_FILE                                                                                         \
+    "recording.m3u8" /* the multivariant playlist, and in each rendition's folder its own                              \
+                      */
+#define ARCHIVE_STORYBOARD_FILE "storyboard.json"
+#define ARCHIVE_REPLAY_FOLDER   "chat"
+#define ARCHIVE_REPLAY_INDEX    "index.json"
+/* Where the playlists of private ones are answered, by token. */
+#define ARCHIVE_PLAYOUT_PATH "/playout/archives/"
 
 /* As db_submit(); DB_FULL when the database has been taken down already: Redis' last callbacks come after that. */
 static inline int archive_submit(struct archive *archive, db_run_fn run, db_done_fn done, void *job)

@@ -4,6 +4,7 @@
 
 static const char *const redis_schemes[] = {"redis", "redis-sentinel", "redis-unix", NULL};
 static const char *const mysql_schemes[] = {"mysql", NULL};
+static const char *const die_after[] = {"none", "plan", "recording", "replay", "index", "row", "say", NULL};
 static const char *const store_schemes[] = {"file", "s3", NULL};
 
 const struct config_row archive_config_rows[] = {
@@ -37,5 +38,13 @@ const struct config_row archive_config_rows[] = {
      FIELD(store_sync)},
     {"HANABI_STORE_OPERATIONS", CONFIG_INT, "64", "operations on the store at once", .min = 1, .max = 1024,
      FIELD(store_operations)},
+    {"HANABI_ARCHIVE_SHARE_WINDOW_S", CONFIG_INT, "604800",
+     "the link to a private archive is good for one to two times this (s)", .min = 60, .max = 31536000,
+     FIELD(share_window_s)},
+    {"HANABI_ARCHIVE_SETTLE_MS", CONFIG_INT, "3000",
+     "what is said this long after the end is still part of the archive (ms)", .min = 0, .max = 600000,
+     FIELD(settle_ms)},
+    {"HANABI_ARCHIVE_DIE_AFTER", CONFIG_CHOICE, "none", "for tests: the process kills itself after this step",
+     .choices = die_after, FIELD(die_after)},
     CONFIG_END,
 };

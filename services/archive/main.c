@@ -1,6 +1,9 @@
 /* archive: see README.md. */
 #include "archive.h"
 
+#include "archive_http.h"
+#include "archiver.h"
+
 #include "libcommon/db.h"
 #include "libcommon/http_server.h"
 #include "libcommon/log.h"
@@ -26,6 +29,20 @@ static void on_message(const char *channel, const char *message, size_t len_byte
 
 static void add_routes(struct archive *archive)
 {
+    static const struct {
+        const char *method, *pattern;
+        http_handler_fn handler;
+    } routes[] = {
+        {"GET", "/api/v1/archives", handle_archive_list},
+        {"GET", "/api/v1/archives/{id}", handle_archive_get},
+        {"PATCH", "/api/v1/archives/{id}", handle_archive_patch},
+        {"DELETE", "/api/v1/archives/{id}", handle_archive_delete},
+        {"GET", ARCHIVE_PLAYOUT_PATH "{token}/" ARCHIVE_RECORDING_FILE, handle_archive_playlist},
+        {"GET", ARCHIVE_PLAYOUT_PATH "{token}/{rendition}/" ARCHIVE_RECORDING_FILE, handle_archive_rendition},
+    };
+
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
+        http_server_route(archive->http, routes[i].method, routes[i].pattern, routes[i].handler, archive);
 }
 
 static int refuse(const char *variable, const char *why)
@@ -114,6 +131,7 @@ static int start(struct service *service, void *state)
     if (start_links(archive) != 0 || start_store(archive) != 0)
         return -1;
     archive->mover = mover_create(archive);
+    archive->archiver = archiver_create(archive);
     return start_http(archive);
 }
 
@@ -121,7 +139,7 @@ static void on_drain_poll(evutil_socket_t fd, short events, void *context)
 {
     struct archive *archive = context;
 
-    if (mover_is_idle(archive->mover) && http_server_is_idle(archive->http))
+    if (mover_is_idle(archive->mover) && archiver_is_idle(archive->archiver) && http_server_is_idle(archive->http))
         service_drained(archive->service);
 }
 
@@ -131,6 +149,7 @@ static void drain(struct service *service, void *state)
     const struct timeval period = {0, DRAIN_POLL_MS * 1000};
 
     mover_drain(archive->mover);
+    archiver_drain(archive->archiver);
     http_server_quiesce(archive->http);
     archive->drain_poll = event_new(service_loop(service), -1, EV_PERSIST, on_drain_poll, archive);
     event_add(archive->drain_poll, &period);
@@ -144,6 +163,8 @@ static void stop(struct service *service, void *state)
 
     if (archive->mover)
         mover_drain(archive->mover);
+    if (archive->archiver)
+        archiver_drain(archive->archiver);
     if (archive->store)
         store_destroy(archive->store);
     archive->store = NULL;
@@ -161,6 +182,7 @@ static void stop(struct service *service, void *state)
     if (archive->http)
         http_server_destroy(archive->http);
     mover_destroy(archive->mover);
+    archiver_destroy(archive->archiver);
     if (archive->drain_poll)
         event_free(archive->drain_poll);
 }

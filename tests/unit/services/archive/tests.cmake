@@ -1,1 +1,3 @@
 hanabi_unit_test(services/archive/test_comment_rows archive_parts)
+hanabi_unit_test(services/archive/test_timeline archive_parts)
+hanabi_unit_test(services/archive/test_replay archive_parts)
