@@ -195,3 +195,20 @@ void chat_client_message_clear(struct chat_client_message *message)
     free(message->text);
     message->text = NULL;
 }
+
+/* FNV-1a; the NUL between the two keeps ("a", "bc") and ("ab", "c") apart. */
+static uint64_t hash_with_end(uint64_t hash, const char *text)
+{
+    do
+        hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
+    while (*text++);
+    return hash;
+}
+
+uint64_t chat_said_key(const char *user_id, const char *ref, const char *text, char out[CHAT_SAID_KEY_SIZE])
+{
+    uint64_t hash = hash_with_end(hash_with_end(0xcbf29ce484222325, ref), text);
+
+    snprintf(out, CHAT_SAID_KEY_SIZE, "%s:%016" PRIx64, user_id, hash);
+    return hash;
+}

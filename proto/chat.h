@@ -9,8 +9,8 @@
  *   {"id","at_ms","type":"deleted","target":"<event id>","by":"<user id>"}
  *   {"id","at_ms","type":"gift","user":{"id","name","role"?,"decoration"?},"item":{"id","name","price","icon","colour"},
  *    "message"?,"purchase":"<id>"}                                                     from live-api
- * Nothing but script_chat_append and script_chat_deliver writes to it: append, KEY_CHAT_MOVING and PUBLISH are one
- * atomic step.
+ * Nothing but script_chat_append, script_chat_say and script_chat_deliver writes to it: append, KEY_CHAT_MOVING and
+ * PUBLISH are one atomic step.
  *
  * Events that are not in the log have no id, and a later one replaces an earlier one:
  *   {"type":"viewers","now","unique","at_ms"}  {"type":"love","total",…}  {"type":"state","state","version","at_ms"}
@@ -67,4 +67,8 @@ struct chat_client_message {
 };
 /* NULL, or the error's code ("invalid", "too_long"); `ref` is set when it could be read, in both cases. */
 const char *chat_client_message_parse(const char *bytes, size_t len_bytes, struct chat_client_message *message);
+#define CHAT_SAID_KEY_SIZE (ID_SIZE + 1 + 16)
+/* What makes a comment that is sent again the same one: its author, its ref and its text. 64 bits tell the author's
+ * own apart; nobody's key can be another's. Returns the number that is in it. */
+uint64_t chat_said_key(const char *user_id, const char *ref, const char *text, char out[CHAT_SAID_KEY_SIZE]);
 void chat_client_message_clear(struct chat_client_message *message);

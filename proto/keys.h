@@ -70,6 +70,9 @@
 #define KEY_CHAT_INSTANCES "hanabi:chat:instances"
 /* HyperLogLog: viewers that ever joined a broadcast */
 #define KEY_CHAT_UNIQUE "hanabi:chat:unique:"
+/* hash, completed by "<broadcast>:<minute since 1970>": key of what a client said in it -> its event's id, so that a
+ * comment that is sent again is not said twice; see chat_said_key() in proto/chat.h */
+#define KEY_CHAT_SAID "hanabi:chat:said:"
 /* hash, one per broadcast: reconnect and duplicate bookkeeping, see proto/chat.h */
 #define KEY_CHAT_STATE "hanabi:chat:state:"
 

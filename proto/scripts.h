@@ -19,6 +19,7 @@ extern const struct redis_script script_segment_push; /* transcoder child */
 extern const struct redis_script script_segment_done; /* segment-uploader */
 
 /* On the chat Redis. */
+extern const struct redis_script script_chat_say;        /* chat */
 extern const struct redis_script script_chat_append;     /* chat; whoever has an event for all viewers of a broadcast */
 extern const struct redis_script script_chat_deliver;    /* live-api: what stands in its outbox, once */
 extern const struct redis_script script_chat_room_join;  /* chat */

@@ -11,6 +11,8 @@
 #include <stdio.h>
 
 #define SENDERS_MAX         200000 /* then only connections are limited, not users */
+#define TAKEN_KEPT          4      /* comments of a sender that may come again, because no answer reached it */
+#define TAKEN_MS            50000  /* less than script_chat_say knows them for */
 #define SENDER_FORGOTTEN_MS 620000 /* longer than any slow mode */
 
 /* What a user said last in a broadcast, on whatever connection. */
@@ -18,6 +20,11 @@ struct sender {
     struct token_bucket bucket;
     int64_t said_ms; /* 0: nothing yet */
     uint32_t text_hash;
+    struct {
+        uint64_t hash; /* of chat_said_key() */
+        int64_t at_ms; /* 0: none */
+    } taken[TAKEN_KEPT];
+    unsigned taken_next;
 };
 
 static struct sender *sender_of(struct chat *chat, const struct connection *connection, int64_t now_ms)
@@ -68,7 +75,16 @@ static const char *check_settings(struct chat *chat, const struct connection *co
     return NULL;
 }
 
-static const char *check_sender(struct chat *chat, struct connection *connection, const char *text,
+/* Sent again: it was within all rates before. Whether it stands in the log, only Redis knows. */
+static bool is_sent_again(const struct sender *sender, uint64_t said, int64_t now_ms)
+{
+    for (size_t i = 0; i < TAKEN_KEPT; i++)
+        if (sender->taken[i].at_ms && sender->taken[i].hash == said && now_ms - sender->taken[i].at_ms < TAKEN_MS)
+            return true;
+    return false;
+}
+
+static const char *check_sender(struct chat *chat, struct connection *connection, const char *text, uint64_t said,
                                 int64_t *retry_after_ms)
 {
     int64_t now_ms = clock_monotonic_ms();
@@ -76,7 +92,7 @@ static const char *check_sender(struct chat *chat, struct connection *connection
     struct sender *sender = sender_of(chat, connection, now_ms);
     uint32_t hash = thinning_sender(text);
 
-    if (!sender)
+    if (!sender || (said && is_sent_again(sender, said, now_ms)))
         return NULL;
     if (connection->role == CHAT_VIEWER && slow_ms > 0 && sender->said_ms && now_ms - sender->said_ms < slow_ms) {
         *retry_after_ms = sender->said_ms + slow_ms - now_ms;
@@ -92,6 +108,11 @@ static const char *check_sender(struct chat *chat, struct connection *connection
         return "rate_limited";
     sender->said_ms = now_ms;
     sender->text_hash = hash;
+    if (said) {
+        sender->taken[sender->taken_next].hash = said;
+        sender->taken[sender->taken_next++].at_ms = now_ms;
+        sender->taken_next %= TAKEN_KEPT;
+    }
     return NULL;
 }
 
@@ -119,18 +140,22 @@ static char *compose(struct chat *chat, const struct connection *connection, con
 void handle_comment(struct chat *chat, struct message *message)
 {
     struct connection *connection = message->connection;
+    char key[CHAT_SAID_KEY_SIZE] = "";
+    uint64_t said = 0;
     int64_t retry_after_ms = 0;
     const char *code = connection->room && connection->is_welcome ? NULL : "unavailable";
 
     if (!code)
         code = check_settings(chat, connection, message->text);
+    if (message->ref[0])
+        said = chat_said_key(connection->user_id, message->ref, message->text, key);
     if (!code)
-        code = check_sender(chat, connection, message->text, &retry_after_ms);
+        code = check_sender(chat, connection, message->text, said, &retry_after_ms);
     if (code) {
         send_error(connection, message->ref, code, retry_after_ms);
         return;
     }
     /* Those who see every room are heard in every room. */
-    log_writer_add(chat->log_writer, connection, message->ref, connection->room->number,
+    log_writer_add(chat->log_writer, connection, message->ref, key, connection->room->number,
                    compose(chat, connection, message->text));
 }

@@ -134,7 +134,8 @@ void senders_sweep(struct chat *chat);
 /* log_writer.c: into the log and out to the rooms, then the acknowledgement. */
 struct log_writer *log_writer_create(struct chat *chat);
 void log_writer_destroy(struct log_writer *writer);
-/* Takes `e` (field e of the log); `room` ROOM_EVERY: an event for all. */
-void log_writer_add(struct log_writer *writer, struct connection *connection, const char *ref, int room, char *e);
+/* Takes `e` (field e of the log); `room` ROOM_EVERY: an event for all; `key`: see chat_said_key(), "": none. */
+void log_writer_add(struct log_writer *writer, struct connection *connection, const char *ref, const char *key,
+                    int room, char *e);
 void log_writer_flush(struct log_writer *writer);
 bool log_writer_is_idle(const struct log_writer *writer);

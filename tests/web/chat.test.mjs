@@ -215,16 +215,39 @@ test('an acknowledgement and an error reach the one who said it, by ref', async 
     const first = it.connection.send('one');
     const second = it.connection.send('two');
     const [one, two] = it.socket.sent;
-    assert.deepEqual(one, { type: 'comment', text: 'one', ref: 'c1' });
+    assert.deepEqual(one, { type: 'comment', text: 'one', ref: 'c1000000-1' });
     it.socket.says({ type: 'error', ref: two.ref, code: 'rate_limited', message: 'slowly', retry_after_ms: 900 });
     it.socket.says({ type: 'ack', ref: one.ref, id: '7-0' });
     assert.equal((await first).id, '7-0');
-    await assert.rejects(second, { code: 'rate_limited', ref: 'c2', retryAfterMs: 900 });
+    await assert.rejects(second, { code: 'rate_limited', ref: two.ref, retryAfterMs: 900 });
     const gone = it.connection.remove('7-0');
-    assert.deepEqual(it.socket.sent[2], { type: 'delete', id: '7-0', ref: 'c3' });
-    it.socket.ends(1006);
+    assert.deepEqual(it.socket.sent[2], { type: 'delete', id: '7-0', ref: 'c1000000-3' });
+    it.connection.stop();
     await assert.rejects(gone, { code: 'disconnected' });
     await assert.rejects(it.connection.send('three'), { code: 'offline' });
+});
+
+test('what was not answered when the connection broke is said again with its ref, and no other', async () => {
+    const it = rig().open();
+    const answered = it.connection.send('answered');
+    const first = it.connection.send('first');
+    const second = it.connection.send('second');
+    it.socket.says({ type: 'ack', ref: it.socket.sent[0].ref, id: '7-0' });
+    const [, ...lost] = it.socket.sent;
+    it.socket.ends(1006);
+    it.clock.run(500);
+    assert.deepEqual(it.socket.sent, [], 'not before the hello');
+    it.socket.says({ type: 'hello', room: 2, role: 'viewer' });
+    assert.deepEqual(it.socket.sent, lost);
+    lost.forEach(({ ref }, i) => it.socket.says({ type: 'ack', ref, id: `8-${i}` }));
+    assert.deepEqual((await Promise.all([answered, first, second])).map(({ id }) => id), ['7-0', '8-0', '8-1']);
+});
+
+test('who is sent away has nothing left to say', async () => {
+    const it = rig().open();
+    const said = it.connection.send('one');
+    it.socket.ends(4403);
+    await assert.rejects(said, { code: 'disconnected' });
 });
 
 test('no answer in time is told', async () => {

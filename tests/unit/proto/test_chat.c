@@ -111,11 +111,24 @@ static void test_deletes(void **state)
     assert_string_equal(parse("{\"type\":\"delete\"}", &message), "invalid");
 }
 
+static void test_said_keys(void **state)
+{
+    char key[CHAT_SAID_KEY_SIZE], other[CHAT_SAID_KEY_SIZE];
+
+    assert_int_equal(chat_said_key("u1", "r1", "hello", key), chat_said_key("u1", "r1", "hello", other));
+    assert_string_equal(key, other);
+    assert_memory_equal(key, "u1:", 3);
+    chat_said_key("u1", "r1h", "ello", other);
+    assert_string_not_equal(key, other);
+    chat_said_key("u2", "r1", "hello", other);
+    assert_string_not_equal(key, other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ids),      cmocka_unit_test(test_compose), cmocka_unit_test(test_walk),
-        cmocka_unit_test(test_comments), cmocka_unit_test(test_deletes),
+        cmocka_unit_test(test_comments), cmocka_unit_test(test_deletes), cmocka_unit_test(test_said_keys),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,9 @@
  *     connection.start();
  *     await connection.send('hello');      resolves with the acknowledgement, rejects with a ChatError
  *
+ * What has not been answered when a connection breaks is said again on the next one, with the same ref: the server knows
+ * it and does not take it twice. Refs begin with something of this page's own, since a person may have several open.
+ *
  * openSocket(path)     -> a WebSocket: onmessage, onclose and onerror are set on it, send() and close() are called
  * token()              -> the session's token, or null to read only
  * on.events(events)    new events, each once, in the order of the server
@@ -49,7 +52,8 @@ export function compareIds(a, b) {
 
 export function createChatConnection({ id, openSocket, clock, token = () => null, on, random = Math.random, settings = {} }) {
     const set = { ...CHAT_SETTINGS, ...settings };
-    const waiting = new Map(); // ref -> { resolve, reject, timer }: said, not answered yet
+    const waiting = new Map(); // ref -> { message, resolve, reject, timer }: said, not answered yet
+    const ownRefs = `c${Math.floor(random() * 36 ** 6).toString(36)}`;
     const seen = new Set(); // the ids of the last events, oldest first
 
     let state = 'idle';
@@ -113,6 +117,10 @@ export function createChatConnection({ id, openSocket, clock, token = () => null
         } catch {
             // Not open yet: it is forgotten.
         }
+    }
+
+    /* Nobody will answer any more. */
+    function giveUp() {
         for (const ref of [...waiting.keys()]) {
             answer(ref, new ChatError(ref, 'disconnected', 'The connection broke before an answer came.'));
         }
@@ -121,6 +129,7 @@ export function createChatConnection({ id, openSocket, clock, token = () => null
     function lost(code) {
         const error = lastError;
         drop();
+        if (code === CLOSE_BANNED || code === CLOSE_TOKEN) giveUp();
         if (code === CLOSE_BANNED) return enter('refused', error ?? { code: 'banned' });
         if (code === CLOSE_TOKEN) {
             on.signedOut?.(error?.code ?? 'token_invalid');
@@ -157,6 +166,7 @@ export function createChatConnection({ id, openSocket, clock, token = () => null
             failures = 0;
         }, set.steadyMs);
         enter('open');
+        for (const { message: said } of waiting.values()) socket.send(JSON.stringify(said));
         on.hello?.({ room, role: message.role });
     }
 
@@ -198,15 +208,16 @@ export function createChatConnection({ id, openSocket, clock, token = () => null
 
     function say(message) {
         refs += 1;
-        const ref = `c${refs}`;
+        const ref = `${ownRefs}-${refs}`;
+        const whole = { ...message, ref };
         if (state !== 'open') return Promise.reject(new ChatError(ref, 'offline', 'No connection to the chat right now.'));
         return new Promise((resolve, reject) => {
             const expiry = clock.setTimeout(
                 () => answer(ref, new ChatError(ref, 'unanswered', 'No answer came.')),
                 set.answerMs,
             );
-            waiting.set(ref, { resolve, reject, timer: expiry });
-            socket.send(JSON.stringify({ ...message, ref }));
+            waiting.set(ref, { message: whole, resolve, reject, timer: expiry });
+            socket.send(JSON.stringify(whole));
         });
     }
 
@@ -216,11 +227,13 @@ export function createChatConnection({ id, openSocket, clock, token = () => null
         },
         stop() {
             drop();
+            giveUp();
             enter('idle');
         },
         /* Another session, or none any more: the same room, from the same event on. */
         renew() {
             drop();
+            giveUp();
             failures = 0;
             enter('waiting', {});
             connect();
