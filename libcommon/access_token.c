@@ -1,6 +1,7 @@
 #include "libcommon/access_token.h"
 
 #include <jwt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,8 @@ const char *access_token_error_code(int error)
         return "token_missing";
     case ACCESS_TOKEN_EXPIRED:
         return "token_expired";
+    case ACCESS_TOKEN_ELSEWHERE:
+        return "token_elsewhere";
     default:
         return "token_invalid";
     }
@@ -27,6 +30,8 @@ char *access_token_sign(const struct access_token *token, const char *secret)
         jwt_set_alg(jwt, JWT_ALG_HS256, (const unsigned char *)secret, (int)strlen(secret)) != 0 ||
         jwt_add_grant(jwt, "sub", token->subject) != 0 || jwt_add_grant(jwt, "name", token->name) != 0 ||
         jwt_add_grant(jwt, "role", token->role) != 0 || jwt_add_grant_int(jwt, "exp", (long)token->expires_s) != 0)
+        goto out;
+    if (token->audience[0] && jwt_add_grant(jwt, "aud", token->audience) != 0)
         goto out;
     text = jwt_encode_str(jwt);
     copy = text ? strdup(text) : NULL;
@@ -45,7 +50,22 @@ static int copy_grant(jwt_t *jwt, const char *name, char *out, size_t out_size)
     return value && value[0] && snprintf(out, out_size, "%s", value) < (int)out_size;
 }
 
-int access_token_verify(const char *text, const char *secret, int64_t now_s, struct access_token *token)
+/* A string; anything else that is there (a list of several) is none of ours. */
+static int check_audience(jwt_t *jwt, const char *audience, struct access_token *token)
+{
+    char *json = jwt_get_grants_json(jwt, "aud");
+    bool is_given = json != NULL;
+
+    free(json);
+    if (!is_given)
+        return 0;
+    if (!copy_grant(jwt, "aud", token->audience, sizeof(token->audience)) || strcmp(token->audience, audience) != 0)
+        return ACCESS_TOKEN_ELSEWHERE;
+    return 0;
+}
+
+int access_token_verify_for(const char *audience, const char *text, const char *secret, int64_t now_s,
+                            struct access_token *token)
 {
     jwt_t *jwt = NULL;
     int result = ACCESS_TOKEN_FORGED;
@@ -63,10 +83,15 @@ int access_token_verify(const char *text, const char *secret, int64_t now_s, str
         !copy_grant(jwt, "role", token->role, sizeof(token->role)))
         goto out;
     token->expires_s = jwt_get_grant_int(jwt, "exp");
-    result = token->expires_s > now_s ? 0 : ACCESS_TOKEN_EXPIRED;
+    result = token->expires_s > now_s ? check_audience(jwt, audience, token) : ACCESS_TOKEN_EXPIRED;
 out:
     jwt_free(jwt);
     return result;
+}
+
+int access_token_verify(const char *text, const char *secret, int64_t now_s, struct access_token *token)
+{
+    return access_token_verify_for("", text, secret, now_s, token);
 }
 
 const char *access_token_from_header(const char *header)

@@ -56,7 +56,8 @@ static int read_token(struct connection *connection, struct lws *wsi)
 
     if (!given)
         return 0;
-    error = access_token_verify(given, connection->worker->chat->config.jwt_secret, clock_wall_ms() / 1000, &token);
+    error = access_token_verify_for(connection->broadcast_id, given, connection->worker->chat->config.jwt_secret,
+                                    clock_wall_ms() / 1000, &token);
     if (error == 0 && !id_is_valid(token.subject))
         error = ACCESS_TOKEN_FORGED;
     if (error != 0)

@@ -27,6 +27,7 @@ static const char *sentence_of(const char *code)
         {"not_found", "there is no such broadcast"},
         {"token_expired", "the token has expired"},
         {"token_invalid", "the token is not good"},
+        {"token_elsewhere", "the token is for another broadcast"},
     };
 
     for (size_t i = 0; i < sizeof(sentences) / sizeof(sentences[0]); i++)

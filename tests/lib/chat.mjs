@@ -14,8 +14,8 @@ export const secret = 'chat-test-secret';
 const base64 = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 /** A JWT as live-api makes it. */
-export function token(sub, { role = 'viewer', name = sub, exp = Math.floor(Date.now() / 1000) + 3600, key = secret } = {}) {
-    const text = `${base64({ alg: 'HS256', typ: 'JWT' })}.${base64({ sub, name, role, exp })}`;
+export function token(sub, { role = 'viewer', name = sub, exp = Math.floor(Date.now() / 1000) + 3600, key = secret, aud } = {}) {
+    const text = `${base64({ alg: 'HS256', typ: 'JWT' })}.${base64({ sub, name, role, exp, aud })}`;
     return `${text}.${crypto.createHmac('sha256', key).update(text).digest('base64url')}`;
 }
 
@@ -68,8 +68,8 @@ export class Viewer {
     }
 
     async send(message) {
-        const ref = `r${this.count++}`;
-        this.socket.send(JSON.stringify({ ref, ...message }));
+        const ref = message.ref ?? `r${this.count++}`;
+        this.socket.send(JSON.stringify({ ...message, ref }));
         return this.answer(ref);
     }
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
 import { ChatRig, token } from '../lib/chat.mjs';
+import { RedisClient } from '../lib/redis_client.mjs';
 import { sleep, waitFor } from '../lib/fixture.mjs';
 
 const rig = new ChatRig();
@@ -78,14 +79,20 @@ test('the broadcaster is heard in all rooms and sees them all; so are messages o
     assert.equal(new Set(idol.comments.map((event) => event.id)).size, idol.comments.length);
 });
 
-test('deleting: a moderator may, a viewer may not; everybody hears of it', async () => {
+test('deleting: the broadcaster and a moderator may, a viewer may not; everybody hears of it', async () => {
     await rig.broadcast('deletes', 'idol');
     const viewers = await fill('deletes', 4);
     const idol = await rig.viewer(one, 'deletes', { as: 'idol' }).ready();
+    const moderator = await rig.viewer(two, 'deletes', { token: token('mod', { role: 'moderator' }) }).ready();
+    assert.equal(moderator.hello.role, 'moderator');
     const { id } = await viewers[0].say('rude');
     assert.equal((await viewers[1].send({ type: 'delete', id })).code, 'forbidden');
     assert.equal((await idol.send({ type: 'delete', id })).type, 'ack');
-    await waitFor('deleted everywhere', () => viewers.every((viewer) => viewer.of('deleted').some((event) => event.target === id)));
+    const other = await viewers[1].say('rude too');
+    assert.equal((await moderator.send({ type: 'delete', id: other.id })).type, 'ack');
+    await waitFor('deleted everywhere', () => viewers.every((viewer) => [id, other.id].every((gone) => viewer.of('deleted').some((event) => event.target === gone))));
+    await moderator.say('be kind');
+    await waitFor('heard in all rooms', () => viewers.every((viewer) => viewer.comments.at(-1)?.user.role === 'moderator'));
     assert.ok((await log('deletes')).some((entry) => entry.event.type === 'deleted' && entry.event.target === id));
 });
 
@@ -102,6 +109,72 @@ test('who comes back gets what was missed, in the same room, nothing twice', asy
     await carol.say('after');
     await waitFor('caught up', () => again.texts.includes('after'));
     assert.deepEqual(again.texts, [...Array.from({ length: 10 }, (_, i) => `missed ${i}`), 'after']);
+});
+
+test('a comment that is sent again with its ref is not said twice, wherever it is sent', async () => {
+    await rig.broadcast('again');
+    const [alice, bob] = await fill('again', 2);
+    const said = await alice.send({ type: 'comment', ref: 'x-1', text: 'once' });
+    alice.answers.clear();
+    assert.deepEqual(await alice.send({ type: 'comment', ref: 'x-1', text: 'once' }), said, 'not a duplicate: the same comment');
+    for (const process_ of [one, two]) {
+        const back = await rig.viewer(process_, 'again', { as: alice.user, last: alice.lastId }).ready();
+        assert.deepEqual(await back.send({ type: 'comment', ref: 'x-1', text: 'once' }), said);
+        await back.close();
+    }
+    // Another text or another author is another comment, whatever its ref.
+    const ids = [said.id];
+    alice.answers.clear();
+    ids.push((await alice.send({ type: 'comment', ref: 'x-1', text: 'twice' })).id, (await bob.send({ type: 'comment', ref: 'x-1', text: 'once' })).id);
+    assert.equal(new Set(ids).size, 3);
+    await waitFor('three comments', () => bob.comments.length === 3);
+    assert.deepEqual((await log('again')).map((entry) => entry.id), ids);
+});
+
+test('a room that has emptied is filled again; viewers now and unique are told', async () => {
+    await rig.broadcast('reuse');
+    const viewers = await fill('reuse', 7);
+    assert.deepEqual(viewers.map((viewer) => viewer.hello.room), [0, 0, 0, 1, 1, 1, 2]);
+    const counts = () => { const { now, unique } = viewers[6].of('viewers').at(-1) ?? {}; return `${now} ${unique}`; };
+    await waitFor('seven', () => counts() === '7 7');
+    await Promise.all(viewers.slice(3, 6).map((viewer) => viewer.close()));
+    await waitFor('four are left', () => counts() === '4 7');
+    const late = await fill('reuse', 3, 'new');
+    assert.deepEqual(late.map((viewer) => viewer.hello.room), [1, 1, 1]);
+    await late[0].say('in the old room');
+    await waitFor('heard there', () => late.every((viewer) => viewer.texts.includes('in the old room')));
+    assert.ok(viewers.slice(0, 3).concat(viewers[6]).every((viewer) => viewer.texts.length === 0));
+    await waitFor('ten in all', () => counts() === '7 10');
+    const again = await rig.viewer(one, 'reuse', { as: viewers[3].user }).ready();
+    await waitFor('one more now, nobody new', () => counts() === '8 10');
+    await again.close();
+});
+
+test('a gift of another service reaches all rooms, is logged, and never thinned', async () => {
+    await rig.broadcast('gifts', 'idol');
+    const viewers = await fill('gifts', 7);
+    const idol = await rig.viewer(one, 'gifts', { as: 'idol' }).ready();
+    const redis = new RedisClient(rig.redisPort);
+    const [id] = await redis.script('chat_append', 'gifts', '', '"type":"gift","user":{"id":"rich","name":"R"},"item":{"id":"rocket","name":"Rocket","price":100}}');
+    redis.close();
+    await waitFor('the gift', () => [...viewers, idol].every((viewer) => viewer.of('gift').length === 1));
+    assert.ok([...viewers, idol].every((viewer) => viewer.of('gift')[0].id === id && viewer.of('gift')[0].item.id === 'rocket'));
+    assert.equal((await log('gifts'))[0].event.type, 'gift');
+});
+
+test('while Redis takes nothing, nothing is acknowledged; what was acknowledged at last is in the log', async () => {
+    await rig.broadcast('slow');
+    const [alice, bob] = await fill('slow', 2);
+    rig.redis.pause();
+    const said = alice.say('wait for it');
+    await sleep(700);
+    assert.equal(alice.answers.size, 0, 'no acknowledgement without the log');
+    assert.equal(bob.comments.length, 0);
+    rig.redis.resume();
+    const { type, id } = await said;
+    assert.equal(type, 'ack');
+    assert.deepEqual((await log('slow')).map((entry) => entry.id), [id]);
+    await waitFor('bob has it', () => bob.lastId === id);
 });
 
 test('a process is killed: its viewers come back elsewhere, miss nothing and get nothing twice; its places are given back', { timeout: 60000 }, async () => {
@@ -190,11 +263,15 @@ test('tokens: none is read only, forged and expired are refused, an unknown broa
         [{ token: `${token('eve').split('.')[0].replace(/.*/, Buffer.from('{"alg":"none"}').toString('base64url'))}.${token('eve').split('.')[1]}.` }, 4401, 'token_invalid'],
         [{ token: 'rubbish' }, 4401, 'token_invalid'],
         [{ token: token('eve', { exp: 1000 }) }, 4401, 'token_expired'],
+        [{ token: token('eve', { aud: 'another' }) }, 4401, 'token_elsewhere'],
     ]) {
         const viewer = rig.viewer(two, 'tokens', options);
         assert.equal(await viewer.closed, code);
         assert.equal(viewer.errors[0].code, error);
     }
+    const bound = await rig.viewer(two, 'tokens', { token: token('bound', { aud: 'tokens' }) }).ready();
+    assert.equal((await bound.say('here I may')).type, 'ack');
+    assert.equal((await reader.say('still here')).code, 'read_only');
     const lost = rig.viewer(one, 'no-such-broadcast', { as: 'alice' });
     assert.equal(await lost.closed, 4404);
     assert.equal(lost.errors[0].code, 'not_found');

@@ -43,6 +43,24 @@ static void test_every_changed_byte_is_noticed(void **state)
     free(text);
 }
 
+static void test_a_token_for_one_audience(void **state)
+{
+    struct access_token bound = alice, token;
+    char *text, *free_text = access_token_sign(&alice, "secret");
+
+    strcpy(bound.audience, "b1");
+    text = access_token_sign(&bound, "secret");
+    assert_int_equal(access_token_verify_for("b1", text, "secret", 1000, &token), 0);
+    assert_string_equal(token.audience, "b1");
+    assert_int_equal(access_token_verify_for("b2", text, "secret", 1000, &token), ACCESS_TOKEN_ELSEWHERE);
+    assert_int_equal(access_token_verify_for("b2", text, "secret", 3000, &token), ACCESS_TOKEN_EXPIRED);
+    assert_int_equal(access_token_verify(text, "secret", 1000, &token), ACCESS_TOKEN_ELSEWHERE);
+    assert_int_equal(access_token_verify_for("b2", free_text, "secret", 1000, &token), 0);
+    assert_string_equal(token.audience, "");
+    free(text);
+    free(free_text);
+}
+
 static void test_what_is_no_token(void **state)
 {
     struct access_token token;
@@ -71,6 +89,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_signed_token_is_read_back),
         cmocka_unit_test(test_every_changed_byte_is_noticed),
+        cmocka_unit_test(test_a_token_for_one_audience),
         cmocka_unit_test(test_what_is_no_token),
         cmocka_unit_test(test_the_header),
     };
