@@ -84,6 +84,7 @@ export class ChatRig {
         this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-chat-'));
         this.bin = path.join(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'), 'chat');
         this.chats = [];
+        this.started = 0;
         this.viewers = new Set();
     }
 
@@ -105,7 +106,7 @@ export class ChatRig {
     async chat(env = {}) {
         const port = await freePort();
         const admin = await freePort();
-        const index = this.chats.length;
+        const index = this.started++;
         const process_ = new Supervised({ name: `chat-${index}`, command: this.bin, logFile: path.join(this.dir, `chat-${index}.log`), restart: false, env: { ...process.env,
             ASAN_OPTIONS: 'abort_on_error=1:detect_leaks=1', UBSAN_OPTIONS: 'print_stacktrace=1', HANABI_INSTANCE: `chat-${index}-${process.pid}`,
             HANABI_CHAT_LISTEN: `127.0.0.1:${port}`, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`, HANABI_REDIS_URL: `redis://127.0.0.1:${this.redisPort}`,
@@ -156,19 +157,27 @@ export class ChatRig {
         return line ? Number(line.slice(line.lastIndexOf(' ') + 1)) : 0;
     }
 
-    /** Ends everything; throws when a chat process did not end well. */
-    async stop() {
+    /** Ends the chat processes; throws when one did not end well. To be called while what they need is still there. */
+    async stopChats() {
         for (const viewer of this.viewers) viewer.socket.terminate();
         const complaints = [];
-        for (const chat of this.chats) {
-            await chat.process.stop();
+        const chats = this.chats.splice(0);
+        await Promise.all(chats.map((chat) => chat.process.stop()));
+        for (const chat of chats) {
             const log = fs.readFileSync(chat.log, 'utf8');
             if (/Sanitizer|runtime error/.test(log)) complaints.push(log.slice(-6000));
             else if (!chat.wasKilled && !/"event":"service.stopped"/.test(log)) complaints.push(`no clean end: ${log.slice(-3000)}`);
             if (process.env.HANABI_KEEP_RUN) console.log(log);
         }
-        await Promise.all([this.redis.stop(), this.mariadb.stop()]);
-        fs.rmSync(this.dir, { recursive: true, force: true });
         assert.deepEqual(complaints, []);
+    }
+
+    async stop() {
+        try {
+            await this.stopChats();
+        } finally {
+            await Promise.all([this.redis.stop(), this.mariadb.stop()]);
+            fs.rmSync(this.dir, { recursive: true, force: true });
+        }
     }
 }

@@ -140,7 +140,7 @@ export function pushGstreamer(url) {
         'flvmux', 'name=mux', 'streamable=true', '!', 'rtmp2sink', `location=${url}`]);
 }
 
-/** A TCP proxy whose line can go silent without closing (black hole) or be cut. */
+/** A TCP proxy whose line can go silent without closing (black hole) or be cut; swallow(text) does the first to the connections that have sent `text`. */
 export async function tcpProxy(targetPort, cleanup) {
     const net = await import('node:net');
     const pairs = new Set();
@@ -148,17 +148,21 @@ export async function tcpProxy(targetPort, cleanup) {
     const server = net.createServer((client) => {
         proxy.accepted += 1;
         const upstream = net.connect(targetPort, '127.0.0.1');
-        const pair = { client, upstream };
+        const pair = { client, upstream, said: '', isSwallowed: false };
         pairs.add(pair);
         const close = () => { client.destroy(); upstream.destroy(); pairs.delete(pair); };
         client.on('error', close).on('close', () => { if (!proxy.silent) close(); });
         upstream.on('error', close).on('close', () => { if (!proxy.silent) close(); });
-        client.on('data', (data) => { if (!proxy.silent) upstream.write(data); });
-        upstream.on('data', (data) => { if (!proxy.silent) client.write(data); });
+        client.on('data', (data) => {
+            pair.said = (pair.said + data.toString('latin1')).slice(0, 4096);
+            if (!proxy.silent && !pair.isSwallowed) upstream.write(data);
+        });
+        upstream.on('data', (data) => { if (!proxy.silent && !pair.isSwallowed) client.write(data); });
     });
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
     proxy.port = server.address().port;
     proxy.blackHole = () => { proxy.silent = true; };
+    proxy.swallow = (text) => { for (const pair of pairs) if (pair.said.includes(text)) pair.isSwallowed = true; };
     proxy.cut = () => { for (const { client, upstream } of pairs) { client.destroy(); upstream.destroy(); } pairs.clear(); };
     proxy.close = () => { proxy.cut(); return new Promise((resolve) => server.close(resolve)); };
     cleanup(() => proxy.close());
