@@ -301,17 +301,20 @@ static void on_input(evutil_socket_t fd, short what, void *context)
     }
 }
 
-static void on_pushed(int64_t number, int64_t latency_ms, bool is_final, void *context)
+static void on_pushed(int64_t number, int64_t latency_ms, const char *checkpoint, void *context)
 {
     struct child *child = context;
 
-    if (is_final) {
+    if (!checkpoint) {
         log_info("broadcast.finished", log_str("broadcast", child->broadcast), log_int("segments", number));
         leave(child, CHILD_EXIT_DONE);
         return;
     }
     child->status.segments++;
     child->status.push_ms = latency_ms;
+    /* The supervisor keeps the newest. One that it does not read is soon replaced by the next. */
+    if (dprintf(STDOUT_FILENO, CHILD_CHECKPOINT_PREFIX "%s\n", checkpoint) < 0)
+        log_debug("checkpoint.unsent", log_str("broadcast", child->broadcast));
     log_debug("segment.pushed", log_str("broadcast", child->broadcast), log_int("number", number),
               log_int("push_ms", latency_ms));
     if (child->is_draining && segment_pusher_queued(child->pusher) == 0)

@@ -1,4 +1,5 @@
-/* The line of figures that a child sends its supervisor once a second. */
+/* The lines that a child sends its supervisor: figures once a second, and the checkpoint of each segment that Redis
+ * has. */
 #pragma once
 
 #include <jansson.h>
@@ -12,6 +13,9 @@ struct child_status {
     int64_t segments, frames, dropped, repeated;              /* since the child's start */
     int64_t silence_ms, broken_tags, rebases, skips, push_ms; /* push_ms: of the last segment */
 };
+
+/* Followed by the checkpoint as it stands in Redis. */
+#define CHILD_CHECKPOINT_PREFIX "checkpoint "
 
 #define CHILD_STATUS_FORMAT "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}"
 

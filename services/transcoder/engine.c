@@ -255,6 +255,8 @@ static void start_session(struct engine *engine)
     engine->state = ENGINE_RUNNING;
     if (engine->video)
         video_stage_start(engine->video, -1, -1, false);
+    if (engine->video && segmenter_next_number(engine->segmenter) > 0)
+        video_stage_join(engine->video, engine->end_us);
     intake_begin_session(engine);
 }
 

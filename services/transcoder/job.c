@@ -48,8 +48,11 @@ static void on_line(const char *line, void *context)
 {
     struct job *job = context;
     const struct child_status before = job->status;
+    const size_t prefix_len = strlen(CHILD_CHECKPOINT_PREFIX);
 
-    if (child_status_parse(line, &job->status) == 0)
+    if (strncmp(line, CHILD_CHECKPOINT_PREFIX, prefix_len) == 0)
+        job->options.on_checkpoint(job->broadcast, line + prefix_len, job->options.context);
+    else if (child_status_parse(line, &job->status) == 0)
         job->options.on_status(&job->status, &before, job->options.context);
     else
         job->status = before;

@@ -19,6 +19,7 @@ struct job_options {
     struct event_base *loop;
     const char *instance;
     void (*on_status)(const struct child_status *now, const struct child_status *before, void *context);
+    void (*on_checkpoint)(const char *broadcast, const char *text, void *context);
     void (*on_restart)(int code, void *context);
     /* The job is over; destroy it (not before the callback returns is needed). */
     void (*on_end)(struct job *job, enum job_end end, void *context);

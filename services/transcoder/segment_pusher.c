@@ -62,7 +62,6 @@ static void finish_first(struct segment_pusher *pusher)
     struct outgoing *out = pusher->first;
     const struct segment_pusher_options *options = &pusher->options;
     const int64_t number = out->entry.number, latency_ms = clock_monotonic_ms() - out->queued_ms;
-    const bool is_final = out->entry.final;
 
     pusher->first = out->next;
     if (!pusher->first)
@@ -70,8 +69,8 @@ static void finish_first(struct segment_pusher *pusher)
     pusher->count--;
     pusher->is_busy = false;
     backoff_reset(&pusher->backoff);
+    options->on_pushed(number, latency_ms, out->entry.final ? NULL : out->checkpoint, options->context);
     outgoing_free(out);
-    options->on_pushed(number, latency_ms, is_final, options->context);
     begin(pusher);
 }
 

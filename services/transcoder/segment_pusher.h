@@ -14,7 +14,8 @@ struct segment_pusher_options {
     struct event_base *loop;
     struct redis_link *state, *media;
     const char *broadcast, *token;
-    void (*on_pushed)(int64_t number, int64_t latency_ms, bool is_final, void *context);
+    /* `checkpoint`: what was written with it, as text; NULL at the end marker. Valid during the call. */
+    void (*on_pushed)(int64_t number, int64_t latency_ms, const char *checkpoint, void *context);
     void (*on_fenced)(void *context); /* another has the lease: stop at once */
     void *context;
 };

@@ -10,6 +10,7 @@
 #include "libcommon/service.h"
 #include "libcommon/subscriber.h"
 #include "proto/keys.h"
+#include "services/transcoder/checkpoint_keeper.h"
 #include "services/transcoder/child_process.h"
 #include "services/transcoder/job.h"
 
@@ -18,12 +19,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define POLL_MS     300
-#define MAX_JOBS    1000
-#define MAX_TRIES   16 /* leases asked for in one poll: others poll too */
-#define HOPELESS_MS 10000
-#define MAX_AVOIDED 64
-#define FIND_LIMIT  "2000"
+#define POLL_MS             300
+#define MAX_JOBS            1000
+#define MAX_TRIES           16 /* leases asked for in one poll: others poll too */
+#define HOPELESS_MS         10000
+#define MAX_AVOIDED         64
+#define FIND_LIMIT          "2000"
+#define CHECKPOINT_EXPIRE_S "86400" /* as script_segment_push has it */
 
 struct attempt {
     struct attempt *next;
@@ -53,9 +55,10 @@ struct supervisor {
     int jobs_count;
     struct attempt *attempts;
     int attempts_count;
+    struct checkpoint_keeper *checkpoints;
     struct avoided avoided[MAX_AVOIDED];
     struct metric *running, *restarts, *segments, *frames, *dropped, *repeated, *silence, *broken, *rebases, *skips,
-        *lag, *effort, *push_time;
+        *lag, *effort, *push_time, *checkpoints_kept;
 };
 
 static void poll_now(struct supervisor *supervisor);
@@ -92,6 +95,31 @@ static void on_status(const struct child_status *now, const struct child_status 
     }
     metric_set(s->lag, (double)lag / 1000);
     metric_set(s->effort, (double)effort);
+}
+
+static void on_checkpoint(const char *broadcast, const char *text, void *context)
+{
+    struct supervisor *supervisor = context;
+
+    checkpoint_keeper_keep(supervisor->checkpoints, broadcast, text, clock_monotonic_ms());
+    metric_set(supervisor->checkpoints_kept, checkpoint_keeper_count(supervisor->checkpoints));
+}
+
+static void forget_checkpoint(struct supervisor *supervisor, const char *broadcast)
+{
+    checkpoint_keeper_forget(supervisor->checkpoints, broadcast);
+    metric_set(supervisor->checkpoints_kept, checkpoint_keeper_count(supervisor->checkpoints));
+}
+
+/* Redis has what we know unless it came back without its data. Done before any lease is asked for on the same link, so
+ * that whoever gets it finds the checkpoint. */
+static void give_back(const char *broadcast, const char *text, void *context)
+{
+    struct supervisor *supervisor = context;
+    char key[KEY_MAX];
+    const char *args[] = {"SET", key_of(key, KEY_CHECKPOINT, broadcast), text, "EX", CHECKPOINT_EXPIRE_S, "NX"};
+
+    redis_link_command(supervisor->state, NULL, NULL, 6, args, NULL);
 }
 
 static void on_restart(int code, void *context)
@@ -139,6 +167,8 @@ static void on_job_end(struct job *job, enum job_end end, void *context)
         log_error("broadcast.given_up", log_str("broadcast", job_broadcast(job)));
         avoid(supervisor, job_broadcast(job));
     }
+    if (end == JOB_FINISHED)
+        forget_checkpoint(supervisor, job_broadcast(job));
     for (int i = 0; i < supervisor->jobs_count; i++)
         if (supervisor->jobs[i] == job)
             supervisor->jobs[i] = supervisor->jobs[--supervisor->jobs_count];
@@ -171,12 +201,16 @@ static void on_acquired(struct lease *lease, int code, void *context)
     const struct job_options options = {service_loop(supervisor->service),
                                         service_instance(supervisor->service),
                                         on_status,
+                                        on_checkpoint,
                                         on_restart,
                                         on_job_end,
                                         supervisor};
 
     supervisor->attempts_count--;
     if (!lease) {
+        /* Another one has the broadcast: what it writes is newer than what we remember. */
+        if (code == 0 && !find_job(supervisor, attempt->broadcast))
+            forget_checkpoint(supervisor, attempt->broadcast);
         forget_attempt(supervisor, attempt);
         return;
     }
@@ -322,7 +356,11 @@ static void on_resubscribed(bool first, void *context)
 
 static void on_state_up(void *context)
 {
-    poll_now(context);
+    struct supervisor *supervisor = context;
+
+    checkpoint_keeper_for_each(supervisor->checkpoints, clock_monotonic_ms(), give_back, supervisor);
+    metric_set(supervisor->checkpoints_kept, checkpoint_keeper_count(supervisor->checkpoints));
+    poll_now(supervisor);
 }
 
 /* --- what GStreamer can do here --- */
@@ -390,6 +428,7 @@ static void create_metrics(struct supervisor *s)
     metric_set(metrics_gauge(m, "hanabi_transcoder_capacity", "broadcasts at most", NULL), s->capacity);
     s->lag = metrics_gauge(m, "hanabi_transcoder_lag_seconds", "furthest that a child is behind its ring", NULL);
     s->effort = metrics_gauge(m, "hanabi_transcoder_shed_level", "0: all work is done … 3: least", NULL);
+    s->checkpoints_kept = metrics_gauge(m, "hanabi_transcoder_checkpoints_kept", "for a Redis that loses them", NULL);
     s->restarts = COUNTER("child_restarts_total", "children that died");
     s->segments = COUNTER("segments_total", "segments handed over");
     s->frames = COUNTER("frames_total", "frames encoded, in all rungs each");
@@ -417,6 +456,7 @@ struct supervisor *supervisor_create(struct service *service, const struct trans
     if (s->capacity > MAX_JOBS)
         s->capacity = MAX_JOBS;
     create_metrics(s);
+    s->checkpoints = checkpoint_keeper_create(s->capacity);
     snprintf(s->ping_channel, sizeof(s->ping_channel), "%s%s", CHANNEL_PING, service_instance(service));
     const struct subscriber_options subscriber = {.ping_channel = s->ping_channel,
                                                   .metrics = service_metrics(service),
@@ -463,6 +503,7 @@ void supervisor_destroy(struct supervisor *supervisor)
         redis_link_destroy(supervisor->media);
     while (supervisor->attempts)
         forget_attempt(supervisor, supervisor->attempts);
+    checkpoint_keeper_destroy(supervisor->checkpoints);
     free(supervisor);
 }
 

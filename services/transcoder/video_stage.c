@@ -33,6 +33,7 @@ struct video_stage {
     struct codec_pipe *thumbnail;
     bool wants_thumbnail, is_finishing, has_frames;
     int64_t start_us;
+    int64_t join_us;                         /* where the session before ended; -1: there is nothing to join */
     bool bridges;                            /* from before_start to the first frame */
     GstBuffer *last[SEGMENT_MAX_RENDITIONS]; /* to be repeated */
     GstSample *before_start;                 /* newest picture in front of start_us */
@@ -347,9 +348,23 @@ static void bridge_start(struct video_stage *stage, int64_t pts_us)
     forget_before_start(stage);
 }
 
+static int64_t frame_interval_us(const struct video_stage *stage)
+{
+    return stage->pacer.interval_us > 0 ? stage->pacer.interval_us : 33333;
+}
+
+/* The source's own stream cannot be moved, so what is aligned to it is not moved either. */
+static int64_t join(const struct video_stage *stage, int64_t pts_us)
+{
+    const int64_t late_us = pts_us - stage->join_us;
+    const bool joins = !stage->pacer.started && !stage->pacer.at_key_frames && stage->join_us >= 0;
+
+    return joins && late_us > 0 && late_us <= frame_interval_us(stage) ? stage->join_us : pts_us;
+}
+
 void video_stage_frame(struct video_stage *stage, GstSample *sample, int display_width, int display_height)
 {
-    const int64_t pts_us = codec_sample_pts_us(sample);
+    int64_t pts_us = codec_sample_pts_us(sample);
     int64_t at_us;
     bool is_boundary;
     enum frame_pace pace;
@@ -364,6 +379,7 @@ void video_stage_frame(struct video_stage *stage, GstSample *sample, int display
         return;
     }
     const bool is_key = is_source_key(stage, pts_us);
+    pts_us = join(stage, pts_us);
     if (stage->before_start)
         bridge_start(stage, pts_us);
     while ((pace = frame_pacer_next(&stage->pacer, pts_us, is_key, &at_us, &is_boundary)) == FRAME_REPEAT) {
@@ -439,15 +455,19 @@ void video_stage_start(struct video_stage *stage, int64_t start_us, int64_t orig
     stage->bridges = bridges;
     stage->start_us = start_us < 0 ? 0 : start_us;
     stage->has_frames = false;
+    stage->join_us = -1;
     forget_before_start(stage);
     frame_pacer_start(&stage->pacer, origin_us);
 }
 
+void video_stage_join(struct video_stage *stage, int64_t end_us)
+{
+    stage->join_us = end_us;
+}
+
 int64_t video_stage_end_us(const struct video_stage *stage)
 {
-    const int64_t interval = stage->pacer.interval_us > 0 ? stage->pacer.interval_us : 33333;
-
-    return stage->pacer.started ? stage->pacer.last_us + interval : -1;
+    return stage->pacer.started ? stage->pacer.last_us + frame_interval_us(stage) : -1;
 }
 
 void video_stage_finish(struct video_stage *stage)

@@ -42,6 +42,9 @@ void video_stage_frame(struct video_stage *stage, GstSample *sample, int display
 /* No picture came up to `until_us` and none will: repeat the last one (black when there was none). */
 void video_stage_fill(struct video_stage *stage, int64_t until_us);
 /* Behind the last frame; -1 before the first one. */
+/* The session joins one that ended at `end_us`: a first frame that comes less than a frame later is shown from there
+ * on, so that the segment before is as long as its EXTINF says. */
+void video_stage_join(struct video_stage *stage, int64_t end_us);
 int64_t video_stage_end_us(const struct video_stage *stage);
 /* No more frames: on_ended when the encoders are empty. Afterwards video_stage_start() may begin anew. */
 void video_stage_finish(struct video_stage *stage);

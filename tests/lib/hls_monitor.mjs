@@ -144,11 +144,9 @@ export class HlsMonitor {
     }
 
     /**
-     * All findings of the run. `cadence`: stretches [from, to] of wall time in which media flowed without a break. `mayReset`: counters and
-     * timestamps may begin anew at a discontinuity (for runs in which every record of them was destroyed).
+     * All findings of the run. `cadence`: stretches [from, to] of wall time in which media flowed without a break.
      */
-    async judge({ ended = false, cadence = [], maxGapMs = 3000, mayReset = false } = {}) {
-        this.mayReset = mayReset;
+    async judge({ ended = false, cadence = [], maxGapMs = 3000 } = {}) {
         const renditions = [...this.renditions.values()];
         if (renditions.length === 0) this.problem('no playlist was ever seen');
         for (const rendition of renditions) {
@@ -168,7 +166,7 @@ export class HlsMonitor {
         if (holes.length > 0) this.problem(`${rendition.name}: media sequence has holes before ${holes.map((s) => s.sequence)}`);
         for (let i = 1; i < segments.length; i += 1) {
             const [before, after] = [segments[i - 1], segments[i]];
-            if (!before.counters || !after.counters || (this.mayReset && after.discontinuity)) continue;
+            if (!before.counters || !after.counters) continue;
             const where = `${rendition.name} ${before.sequence} -> ${after.sequence}`;
             for (const [pid, { last }] of before.counters) {
                 const next = after.counters.get(pid);

@@ -35,7 +35,9 @@ for (const which of ['redis', 'mediaRedis']) {
     test(`${which} is killed and comes back empty: the broadcast comes back by itself`, { timeout: 120000 }, async (t) => {
         const { broadcast, monitor } = await onAir(t);
         const versionBefore = (await status(stack, broadcast.id)).version;
-        const before = monitor.newest().segments.at(-1).sequence;
+        // Right behind a new playlist: a segment that was queued and not fetched yet would be lost with Redis, and leave a hole.
+        const shown = monitor.newest().segments.at(-1).sequence;
+        const before = await waitFor('a new playlist', () => { const newest = monitor.newest().segments.at(-1).sequence; return newest > shown && newest; }, 5000, 50);
         await stack.servers[which].stop('SIGKILL');
         const named = await waitFor('readyz names it', async () => { const r = await readyz('ingest'); return r.status === 503 && r; }, 10000);
         assert.match(JSON.stringify(named.body), /redis/i);
@@ -47,8 +49,8 @@ for (const which of ['redis', 'mediaRedis']) {
         assert.ok((await status(stack, broadcast.id)).version >= versionBefore, 'versions never fall');
         await waitFor('all ready again', async () => (await readyz('ingest')).status === 200, 10000);
         await monitor.stop();
-        // The checkpoint was only in the Redis that is gone: behind the discontinuity, counters and timestamps may begin anew.
-        assert.deepEqual(await monitor.judge({ mayReset: which === 'redis' }), []);
+        // The transcoder gave the checkpoint back: counters and timestamps go on.
+        assert.deepEqual(await monitor.judge(), []);
     });
 }
 
