@@ -4,7 +4,7 @@ CREATE TABLE items (
     id       VARCHAR(32) NOT NULL PRIMARY KEY,
     name     VARCHAR(50) NOT NULL,
     price    INT         NOT NULL,
-    -- how pages draw it
+    -- how pages draw it: the name of a drawing that they have, and its colour
     icon     VARCHAR(16) NOT NULL,
     colour   CHAR(7)     NOT NULL,
     position INT         NOT NULL,
@@ -14,12 +14,12 @@ CREATE TABLE items (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 INSERT INTO items (id, name, price, icon, colour, position) VALUES
-    ('sparkler', 'Sparkler', 10, '🎇', '#ffd166', 1),
-    ('sakura', 'Sakura petals', 50, '🌸', '#ff9ebb', 2),
-    ('fan', 'Paper fan', 100, '🪭', '#7bdff2', 3),
-    ('lantern', 'Lantern', 300, '🏮', '#ff6b4a', 4),
-    ('firework', 'Firework', 1000, '🎆', '#b388ff', 5),
-    ('grand-finale', 'Grand finale', 5000, '🌠', '#ffe066', 6);
+    ('sparkler', 'Sparkler', 10, 'sparkler', '#ffd166', 1),
+    ('sakura', 'Sakura petals', 50, 'sakura', '#ff9ebb', 2),
+    ('wind-chime', 'Wind chime', 100, 'wind-chime', '#7bdff2', 3),
+    ('lantern', 'Lantern', 300, 'lantern', '#ff6b4a', 4),
+    ('firework', 'Firework', 1000, 'firework', '#b388ff', 5),
+    ('grand-finale', 'Grand finale', 5000, 'star', '#ffe066', 6);
 
 -- What a user has. Always the sum of the ledger's entries of the account `user:<id>`, changed in the same transaction.
 CREATE TABLE wallets (

@@ -55,13 +55,13 @@ test('a gift is bought, paid, shown to a viewer and listed; the same key is the 
     const giver = await user('Hanako', 1000);
     const { json: { items } } = await rig.call('GET', '/items');
     assert.ok(items.length >= 5 && items.every((item) => item.id && item.name && item.price > 0));
-    const fan = items.find((item) => item.id === 'fan');
-    const body = { item_id: 'fan', broadcast_id: id, idempotency_key: uuid(), message: '頑張って！' };
+    const chime = items.find((item) => item.id === 'wind-chime');
+    const body = { item_id: 'wind-chime', broadcast_id: id, idempotency_key: uuid(), message: '頑張って！' };
 
     const made = await buy(giver.as, body, apis[0]);
     assert.equal(made.status, 201);
-    assert.deepEqual(made.json.item, fan);
-    assert.equal(await coinsOf(giver.as), 1000 - fan.price);
+    assert.deepEqual(made.json.item, chime);
+    assert.equal(await coinsOf(giver.as), 1000 - chime.price);
     const again = await buy(giver.as, body, apis[1]);
     assert.equal(again.status, 200);
     assert.deepEqual(again.json, made.json);
@@ -75,7 +75,7 @@ test('a gift is bought, paid, shown to a viewer and listed; the same key is the 
     assert.equal((await buy(second.as, { ...body, message: undefined })).status, 201);
 
     const [shown] = await waitFor('two gifts', () => watching.of('gift').length === 2 && watching.of('gift'), 5000);
-    assert.deepEqual([shown.user, shown.item, shown.message, shown.purchase], [{ id: giver.id, name: 'Hanako' }, fan, '頑張って！', made.json.id]);
+    assert.deepEqual([shown.user, shown.item, shown.message, shown.purchase], [{ id: giver.id, name: 'Hanako' }, chime, '頑張って！', made.json.id]);
     assert.equal(shown.at_ms, Number(shown.id.split('-')[0]));
 
     const ranking = await rig.call('GET', `/broadcasts/${id}/supporters?limit=1`);
@@ -177,6 +177,11 @@ test('a payment counts once, and only with a fresh signature of ours', async () 
     await strict.stop();
 });
 
+/** The same as rows that archive has moved. */
+async function rowsOf(id) {
+    return (await rig.sql(`SELECT JSON_VALUE(event, '$.purchase') FROM comments WHERE broadcast_id = '${id}' AND type = 'gift' AND room IS NULL`)).flat();
+}
+
 // Everything that the log, the viewers, the rows and the answers say, held against each other.
 async function checkAgreement(broadcasts, givers, answered, viewers) {
     await waitFor('an empty outbox', async () => (await rig.sql('SELECT COUNT(*) FROM outbox'))[0][0] === '0', 20000, 100);
@@ -268,7 +273,35 @@ test('clients that resend, while live-api, Redis and MariaDB are killed: all acc
     await checkAgreement(broadcasts, givers, [...answered.values()], viewers);
     t.diagnostic(`${answered.size} purchases, ${resends} resends, ${refused} refused; killed: ${JSON.stringify(kills)}`);
     assert.ok(answered.size > 50 && resends > 20);
+    // What archive moves to MySQL is the same again.
+    const archive = await rig.add('archive', 'HANABI_ARCHIVE_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt, HANABI_HLS_SECRET: secrets.hls,
+        HANABI_SEAL_SECRET: secrets.seal, HANABI_STORE_URL: `file://${rig.dir}/store` });
+    for (const { id } of broadcasts) {
+        const expected = [...answered.values()].filter((one) => one.broadcast_id === id).map((one) => one.id).sort();
+        await waitFor('all gifts in MySQL', async () => (await rowsOf(id)).length >= expected.length, 10000, 100);
+        assert.deepEqual((await rowsOf(id)).sort(), expected);
+    }
+    await archive.stop();
     const operator = await rig.session('Auditor', 'operator');
     assert.deepEqual((await rig.call('GET', '/ledger/audit', { as: operator.token })).json, { balanced: true, faults: [] });
     assert.equal((await rig.call('GET', '/ledger/audit', { as: givers[0].as })).status, 403);
+});
+
+test('a process that hung with a gift in its hands wakes when another has delivered it: it is shown once', { timeout: 60000 }, async () => {
+    const { id } = await onAir('hung');
+    const [hung, other] = apis;
+    const waiting = async () => (await rig.sql(`SELECT attempts FROM outbox WHERE subject = '${id}'`)).flat();
+    other.pause();
+    rig.redisServer.pause();
+    await rig.sql(`INSERT INTO outbox (kind, subject, payload, created_at_ms, due_at_ms) VALUES ('gift', '${id}', '{"type":"gift","purchase":"hung"}', 0, 0)`);
+    await waitFor('it is taken', async () => (await waiting())[0] === '1', 5000, 5);
+    hung.pause();
+    rig.redisServer.resume();
+    other.resume();
+    await waitFor('another delivers it when the lease is over', async () => (await waiting()).length === 0, 20000, 100);
+    await waitFor('its id is forgotten', async () => await rig.redis.command('EXISTS', keys.KEY_CHAT_DELIVERED + id) === 0, 2000);
+    hung.resume();
+    await rig.ready(hung);
+    await sleep(500); // the answer that it was waiting for has been there for ten seconds
+    assert.deepEqual((await logOf(id)).map((event) => event.purchase), ['hung']);
 });
