@@ -31,8 +31,6 @@ const struct config_row live_api_config_rows[] = {
      .max = 100, .offset = offsetof(struct live_api_config, platform_percent)},
     {"HANABI_PAYMENT_SECRET", CONFIG_STRING, "", "signs what a payment provider tells; empty: payments are off",
      .secret = true, .offset = offsetof(struct live_api_config, payment_secret)},
-    {"HANABI_NOTICE_WAITERS", CONFIG_INT, "5000", "requests that may wait for a start notice at the same time",
-     .min = 0, .max = 50000, .offset = offsetof(struct live_api_config, notice_waiters_max)},
     {"HANABI_LOCAL_MODE", CONFIG_BOOL, "false", "POST /sessions gives a token to anyone: never in production",
      .offset = offsetof(struct live_api_config, local_mode)},
     CONFIG_END,

@@ -21,7 +21,6 @@ struct redisReply;
 struct service;
 struct event;
 struct live_list;
-struct notice_waiters;
 struct outbox_relay;
 struct reseeder;
 struct state_saver;
@@ -47,7 +46,6 @@ struct live_api_config {
     int64_t token_s;
     int64_t platform_percent;
     const char *payment_secret; /* "": no payments */
-    int64_t notice_waiters_max;
     bool local_mode;
 };
 
@@ -63,8 +61,6 @@ struct live_api {
     struct reseeder *reseeder;
     struct live_list *live_list;
     struct outbox_relay *gifts;
-    struct notice_waiters *notice_waiters;
-    struct outbox_relay *announcer;
     struct event *drain_poll;
     uint8_t seal_key[32];
 };
@@ -126,10 +122,6 @@ const char *require_broadcast_id(struct http_request *request);
 /* True for the owner; else, or when operators may too and the caller is none, 403 has been answered. */
 bool require_owner(struct http_request *request, const struct access_token *caller, const char *owner_id,
                    bool or_operator);
-/* A list's `limit` (1 to `max`; NULL leaves what is there) and `cursor` ("<time_ms>_<id>"; NULL: none) taken apart;
- * false: 400 has been answered. */
-bool require_page(struct http_request *request, const char *limit, size_t max, size_t *limit_out, const char *cursor,
-                  int64_t *time_ms, char id[ID_SIZE]);
 /* 503 with Retry-After. */
 void reply_unavailable(struct http_request *request, const char *what);
 
@@ -156,9 +148,3 @@ void handle_purchase_post(struct http_request *request, void *context);
 void handle_purchase_list(struct http_request *request, void *context);
 void handle_supporters(struct http_request *request, void *context);
 void handle_payment_webhook(struct http_request *request, void *context);
-void handle_follow_put(struct http_request *request, void *context);
-void handle_follow_delete(struct http_request *request, void *context);
-void handle_follow_get(struct http_request *request, void *context);
-void handle_follow_list(struct http_request *request, void *context);
-void handle_notifications_get(struct http_request *request, void *context);
-void handle_notifications_read(struct http_request *request, void *context);

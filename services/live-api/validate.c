@@ -2,7 +2,6 @@
 #include "live_api.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* jansson has checked that it is UTF-8. */
@@ -52,37 +51,6 @@ bool require_owner(struct http_request *request, const struct access_token *call
         return true;
     http_reply_error(request, 403, "not_the_owner", "only the broadcast's owner may do this");
     return false;
-}
-
-static bool parse_cursor(const char *text, int64_t *time_ms, char id[ID_SIZE])
-{
-    char *end;
-
-    *time_ms = strtoll(text, &end, 10);
-    if (end == text || *end != '_' || *time_ms <= 0 || !id_is_valid(end + 1))
-        return false;
-    strcpy(id, end + 1);
-    return true;
-}
-
-bool require_page(struct http_request *request, const char *limit, size_t max, size_t *limit_out, const char *cursor,
-                  int64_t *time_ms, char id[ID_SIZE])
-{
-    char message[80], *end = NULL;
-    long value = limit ? strtol(limit, &end, 10) : 0;
-
-    if (limit && (end == limit || *end || value < 1 || (size_t)value > max)) {
-        snprintf(message, sizeof(message), "limit must be a whole number from 1 to %zu", max);
-        http_reply_error(request, 400, "invalid_value", message);
-        return false;
-    }
-    if (cursor && !parse_cursor(cursor, time_ms, id)) {
-        http_reply_error(request, 400, "invalid_value", "cursor must be the `next` of an earlier answer");
-        return false;
-    }
-    if (limit)
-        *limit_out = (size_t)value;
-    return true;
 }
 
 void reply_unavailable(struct http_request *request, const char *what)

@@ -54,6 +54,14 @@ export const renewStreamKey = (id) => call('POST', `${broadcastPath(id)}/stream_
 export const listBroadcasts = (filter) =>
     call('GET', `/api/v1/broadcasts?${new URLSearchParams(filter)}`, { auth: filter.owner !== undefined });
 
+// ---- gifts ----
+
+export const getItems = () => call('GET', '/api/v1/items');
+export const getWallet = () => call('GET', '/api/v1/wallet', { auth: true });
+export const createTopup = (coins) => call('POST', '/api/v1/wallet/topups', { body: { coins }, auth: true });
+export const createPurchase = (purchase) => call('POST', '/api/v1/purchases', { body: purchase, auth: true });
+export const listSupporters = (id, limit) => call('GET', `${broadcastPath(id)}/supporters?limit=${limit}`);
+
 // ---- settings that steer comments ----
 
 const settingPath = (...parts) => `/api/v1/settings/${parts.map(encodeURIComponent).join('/')}`;

@@ -9,6 +9,7 @@
 import { decorate } from './chat-decoration.js';
 import { createChatList } from './chat-list.js';
 import { el, setText } from './dom.js';
+import { makeGiftRow } from './gift-view.js';
 
 const END_PX = 48; // so near to the end is at the end
 const REACH_PX = 240; // so near to an edge of the window it moves
@@ -28,12 +29,18 @@ export function createChatView({ label, onPick, ownId = () => null }) {
     let pickable = false;
     let arrived = 0;
 
-    function makeRow({ n, event }) {
+    function makeRow(item) {
+        return item.event.type === 'gift' ? makeGiftRow(item, timeOf(item.event)) : makeComment(item);
+    }
+
+    const timeOf = ({ at_ms: at }) => (Number.isFinite(at) ? time.format(at) : undefined);
+
+    function makeComment({ n, event }) {
         const user = event.user ?? {};
         const name = String(user.name ?? '');
         const row = el(
             'div',
-            { class: 'comment', 'data-id': event.id, 'data-n': n, title: Number.isFinite(event.at_ms) ? time.format(event.at_ms) : undefined },
+            { class: 'comment', 'data-id': event.id, 'data-n': n, title: timeOf(event) },
             Object.hasOwn(ROLES, user.role ?? '') ? el('span', { class: 'comment-role', 'data-role': user.role }, ROLES[user.role]) : null,
             el('span', { class: 'comment-name', dir: 'auto' }, name),
             ' ',

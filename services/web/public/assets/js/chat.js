@@ -1,6 +1,7 @@
 /* The chat of a page: connection, list, input, decoration, moderation and notices of one broadcast, held together.
  *
- *     const chat = createChat(root, { id, onBroadcastState: (answer) => stage.hear(answer) });
+ *     const chat = createChat(root, { id, onBroadcastState: (answer) => stage.hear(answer), gifts, onGift: (event) => banner.show(event) });
+ *     gifts: the panel of gifts.js, where gifts can be given
  *     … chat.destroy();
  */
 import { ApiError, createSession } from './api.js';
@@ -13,6 +14,7 @@ import { forgetSession, keepSession, session, token } from './session.js';
 
 const MOST_CHARACTERS = 200; // as the server counts: code points
 const NOTICES_KNOWN = 50;
+const GIFT_NEWS_MS = 60000; // clocks differ
 const clock = { now: () => performance.now(), setTimeout: (f, ms) => setTimeout(f, ms), clearTimeout: (handle) => clearTimeout(handle) };
 const count = new Intl.NumberFormat('en');
 
@@ -47,7 +49,7 @@ function stateWords(state, why) {
     return STATE_WORDS[state] ?? '';
 }
 
-export function createChat(root, { id, onBroadcastState }) {
+export function createChat(root, { id, onBroadcastState, onGift, gifts = null }) {
     const ownId = () => session()?.userId ?? null;
     const notices = new Set();
     let viewersNow = 0;
@@ -77,7 +79,7 @@ export function createChat(root, { id, onBroadcastState }) {
         el('label', { for: 'comment', class: 'unseen' }, 'Your comment'),
         el('div', { class: 'chat-row' }, input, send),
         commentError,
-        el('p', { class: 'chat-me' }, el('span', {}, 'You are ', me), picker.toggle),
+        el('p', { class: 'chat-me' }, el('span', {}, 'You are ', me), el('span', { class: 'chat-tools' }, gifts?.toggle, picker.toggle)),
     );
 
     const nameInput = el('input', { id: 'chat-name', name: 'name', maxlength: '60', required: true, autocomplete: 'nickname', placeholder: 'Your name' });
@@ -119,7 +121,8 @@ export function createChat(root, { id, onBroadcastState }) {
     function takeEvents(events) {
         const comments = [];
         for (const event of events) {
-            if (event.type === 'comment') comments.push(event);
+            if (event.type === 'comment' || event.type === 'gift') comments.push(event);
+            if (event.type === 'gift') takeGift(event);
             else if (event.type === 'viewers') showViewers(event);
             else if (event.type === 'notice') showNotice(event);
             else if (event.type === 'state') onBroadcastState?.(stateAnswer(event, viewersNow));
@@ -128,6 +131,12 @@ export function createChat(root, { id, onBroadcastState }) {
         // After the comments: one may be taken away by the same frame that brought it.
         const gone = new Set(events.filter(({ type }) => type === 'deleted').map(({ target }) => target));
         if (gone.size > 0) view.remove((event) => gone.has(event.id));
+    }
+
+    function takeGift(event) {
+        gifts?.take();
+        // What comes out of the history is not new.
+        if (Date.now() - event.at_ms < GIFT_NEWS_MS) onGift?.(event);
     }
 
     function showViewers({ now }) {
@@ -162,7 +171,9 @@ export function createChat(root, { id, onBroadcastState }) {
         form.hidden = !signedIn;
         nameForm.hidden = signedIn;
         setText(me, session()?.name ?? '');
-        if (!signedIn) picker.close();
+        if (signedIn) return;
+        picker.close();
+        gifts?.close();
     }
 
     async function onComment(event) {
@@ -205,11 +216,15 @@ export function createChat(root, { id, onBroadcastState }) {
     }
 
     const wake = () => !document.hidden && connection.wake();
+    // One panel at a time.
+    picker.toggle.addEventListener('click', () => gifts?.close());
+    gifts?.toggle.addEventListener('click', () => picker.close());
     form.addEventListener('submit', onComment);
     nameForm.addEventListener('submit', onName);
     input.addEventListener('input', () => {
         tell(commentError, '');
         picker.quiet();
+        gifts?.quiet();
     });
     window.addEventListener('online', wake);
     document.addEventListener('visibilitychange', wake);
@@ -221,7 +236,7 @@ export function createChat(root, { id, onBroadcastState }) {
         view.element,
         status,
         moderation.element,
-        el('div', { class: 'chat-foot' }, picker.element, picker.note, form, nameForm),
+        el('div', { class: 'chat-foot' }, picker.element, gifts?.element, picker.note, gifts?.note, form, nameForm),
     );
     showForms();
     connection.start();

@@ -4,6 +4,7 @@ import { createChat } from './chat.js';
 import { byId, el, setIcon, setText } from './dom.js';
 import { startedAgo, STATE_LABEL } from './format.js';
 import { forgetSession, keepSession, session } from './session.js';
+import { createGiftBanner } from './gift-view.js';
 import { createStage } from './stage.js';
 import { setUpConnect, showConnect } from './studio-connect.js';
 
@@ -17,6 +18,7 @@ let own = [];
 let chosen = null; // the broadcast on the desk
 let stage = null;
 let chat = null;
+let banner = null;
 let opening = 0;
 
 // ---- session ----
@@ -111,6 +113,8 @@ function closeDesk() {
     stage = null;
     chat?.destroy();
     chat = null;
+    banner?.destroy();
+    banner = null;
     chosen = null;
     byId('broadcast').hidden = true;
     byId('none').hidden = false;
@@ -146,7 +150,8 @@ function open(broadcast) {
     stage = createStage(byId('stage'), { id: broadcast.id, getPlaybackUrl, onState, messages: MESSAGES });
     stage.start();
     const opened = stage;
-    chat = createChat(byId('chat'), { id: broadcast.id, onBroadcastState: (answer) => opened.hear(answer) });
+    banner = createGiftBanner(byId('stage'));
+    chat = createChat(byId('chat'), { id: broadcast.id, onBroadcastState: (answer) => opened.hear(answer), onGift: banner.show });
 }
 
 async function getPlaybackUrl(fresh) {

@@ -3,6 +3,8 @@ import { getBroadcast } from './api.js';
 import { createChat } from './chat.js';
 import { byId, icon, setText } from './dom.js';
 import { ownerName, startedAgo, STATE_LABEL } from './format.js';
+import { createGifts } from './gifts.js';
+import { createGiftBanner } from './gift-view.js';
 import { createStage } from './stage.js';
 
 const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
@@ -77,5 +79,6 @@ share.addEventListener('click', async () => {
 
 setInterval(() => broadcast && setText(byId('since'), startedAgo(broadcast)), 30000);
 stage.start();
-createChat(byId('chat'), { id, onBroadcastState: (answer) => stage.hear(answer) });
+const banner = createGiftBanner(byId('stage'));
+createChat(byId('chat'), { id, onBroadcastState: (answer) => stage.hear(answer), gifts: createGifts({ id }), onGift: banner.show });
 describe();
