@@ -10,6 +10,8 @@
 
 /* No frame may be so long that a slow line takes seconds for it. */
 #define FRAME_MAX_BYTES 65536
+/* So many times frame_ms a frame waits for those who are behind, and no longer: some never read. */
+#define BEHIND_FRAMES 3
 
 static void account(struct audience *audience, long long bytes)
 {
@@ -72,6 +74,8 @@ void audience_remove(struct audience *audience, struct connection *connection)
         audience->first = connection->audience_next;
     if (connection->audience_next)
         connection->audience_next->audience_previous = connection->audience_previous;
+    if (connection->cursor < audience->next_frame)
+        audience->behind--;
     connection->audience = NULL;
     audience->count--;
 }
@@ -135,9 +139,16 @@ void audience_flush(struct audience *audience, int64_t now_ms)
         event_batch_unref(audience->pending[i].batch);
     audience->pending_count = 0;
     audience->flushed_ms = now_ms;
+    audience->behind = audience->count;
     for (struct connection *connection = audience->first; connection; connection = connection->audience_next)
         if (!connection->is_held)
             worker_want_writable(connection, now_ms);
+}
+
+bool audience_is_behind(const struct audience *audience, int64_t now_ms)
+{
+    return audience->behind > audience->count / 2 &&
+           now_ms - audience->flushed_ms < BEHIND_FRAMES * audience->worker->chat->config.frame_ms;
 }
 
 void audience_post(struct audience *audience, struct event_batch *batch, int64_t now_ms)
@@ -158,7 +169,7 @@ void audience_post(struct audience *audience, struct event_batch *batch, int64_t
         audience->pending[audience->pending_count].batch = event_batch_ref(batch);
         audience->pending[audience->pending_count++].index = i;
     }
-    if (now_ms - audience->flushed_ms >= config->frame_ms)
+    if (now_ms - audience->flushed_ms >= config->frame_ms && !audience_is_behind(audience, now_ms))
         audience_flush(audience, now_ms);
     else
         worker_mark_dirty(audience);
@@ -179,5 +190,7 @@ struct frame *audience_next(struct audience *audience, struct connection *connec
         metric_add(audience->worker->chat->metrics.skipped, (double)(audience->first_frame - connection->cursor));
         connection->cursor = audience->first_frame;
     }
+    if (connection->cursor + 1 == audience->next_frame)
+        audience->behind--;
     return *ring_slot(audience, connection->cursor++);
 }

@@ -26,6 +26,7 @@ struct audience {
     bool is_dirty;
     struct connection *first;
     size_t count;
+    size_t behind; /* of them that have not taken the newest frame */
     struct frame **ring;
     uint64_t next_frame; /* number of the next one; the ring holds those from first_frame on */
     uint64_t first_frame;
@@ -42,6 +43,9 @@ struct audience *audience_create(struct worker *worker, uint64_t id);
 void audience_destroy(struct audience *audience); /* nobody is in it any more */
 void audience_add(struct audience *audience, struct connection *connection);
 void audience_remove(struct audience *audience, struct connection *connection);
+/* Most have not taken the last frame yet: another one would only be one more to write. What comes is gathered a little
+ * longer, so that a worker at its limit writes fewer, longer frames instead of falling behind. */
+bool audience_is_behind(const struct audience *audience, int64_t now_ms);
 /* Events for all; flushes at once when the room was quiet. */
 void audience_post(struct audience *audience, struct event_batch *batch, int64_t now_ms);
 void audience_flush(struct audience *audience, int64_t now_ms);

@@ -132,8 +132,10 @@ void settings_on_message(struct chat *chat, const char *message, size_t len)
     applied = settings_memory_apply(settings->memory, &event);
     if (applied == SETTINGS_FULL)
         say_full();
-    if (applied != SETTINGS_OLD)
+    if (applied != SETTINGS_OLD) {
+        log_debug("setting.taken", log_int("version", event.version));
         act_on(settings, &event);
+    }
     if (settings->is_loaded)
         look_for_gap(settings, clock_monotonic_ms());
     report(settings);

@@ -146,10 +146,14 @@ static void on_frame_timer(uv_timer_t *timer)
     struct worker *worker = timer->data;
     int64_t now_ms = clock_monotonic_ms();
 
-    while (worker->dirty) {
-        struct audience *audience = worker->dirty;
+    for (struct audience **link = &worker->dirty; *link;) {
+        struct audience *audience = *link;
 
-        worker->dirty = audience->dirty_next;
+        if (audience_is_behind(audience, now_ms)) {
+            link = &audience->dirty_next;
+            continue;
+        }
+        *link = audience->dirty_next;
         audience->is_dirty = false;
         audience_flush(audience, now_ms);
     }

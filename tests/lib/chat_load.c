@@ -27,7 +27,8 @@ static struct options {
     long deaf;           /* more of them, that never read after the handshake */
     long posters;        /* so many of the viewers post … */
     double rate;         /* … so many comments a second, all together */
-    double seconds;      /* that posting, or looking on, lasts once all have connected */
+    double lead;         /* seconds of looking on once all have connected, before posting */
+    double seconds;      /* that posting, or looking on, lasts after that */
     double settle;       /* seconds of looking on after that */
     long connect_rate;   /* connects begun in a second */
     long text;           /* bytes of a posted text */
@@ -592,21 +593,14 @@ static bool read_option(char *text)
         double *real;
         const char **string;
     } all[] = {
-        {"viewers", .whole = &options.viewers},
-        {"deaf", .whole = &options.deaf},
-        {"posters", .whole = &options.posters},
-        {"rate", .real = &options.rate},
-        {"seconds", .real = &options.seconds},
-        {"settle", .real = &options.settle},
-        {"connect_rate", .whole = &options.connect_rate},
-        {"text", .whole = &options.text},
-        {"sample", .whole = &options.sample},
-        {"secret", .string = &options.secret},
-        {"user", .string = &options.user},
-        {"hello", .string = &options.hello},
-        {"comment", .string = &options.comment},
-        {"count", .string = &options.count},
-        {"acks", .string = &options.acks},
+        {"viewers", .whole = &options.viewers}, {"deaf", .whole = &options.deaf},
+        {"posters", .whole = &options.posters}, {"rate", .real = &options.rate},
+        {"lead", .real = &options.lead},        {"seconds", .real = &options.seconds},
+        {"settle", .real = &options.settle},    {"connect_rate", .whole = &options.connect_rate},
+        {"text", .whole = &options.text},       {"sample", .whole = &options.sample},
+        {"secret", .string = &options.secret},  {"user", .string = &options.user},
+        {"hello", .string = &options.hello},    {"comment", .string = &options.comment},
+        {"count", .string = &options.count},    {"acks", .string = &options.acks},
     };
 
     if (!value)
@@ -650,6 +644,7 @@ int main(int argc, char **argv)
     epoll_fd = epoll_create1(0);
     viewers = calloc((size_t)(options.viewers + options.deaf), sizeof(*viewers));
     connect_s = connect_all();
+    run_for(options.lead, 0);
     fprintf(stderr, "ready\n");
     run_for(options.seconds, options.rate);
     run_for(options.settle, 0);
