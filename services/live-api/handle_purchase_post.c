@@ -6,8 +6,6 @@
 #include "libcommon/db.h"
 #include "libcommon/http_auth.h"
 #include "libcommon/log.h"
-#include "libcommon/metrics.h"
-#include "libcommon/service.h"
 #include "outbox.h"
 #include "proto/chat.h"
 

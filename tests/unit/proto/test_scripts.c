@@ -362,6 +362,21 @@ static void test_restored_after_a_loss(void **state)
     assert_string_equal(ask("HGET %sr1 live_at_ms", KEY_BROADCAST), "456");
 }
 
+static void test_an_outbox_id_is_delivered_once(void **state)
+{
+    const char *e = "\"type\":\"gift\",\"purchase\":\"p\"}";
+
+    assert_string_equal(ANSWER(script_chat_deliver, "9999999999999", "7", "d1", e, "8", "d1", e, "7", "d2", e), "3");
+    assert_string_equal(ANSWER(script_chat_deliver, "9999999999999", "7", "d1", e, "9", "d1", e), "1");
+    assert_string_equal(ask("XLEN %sd1", KEY_CHAT_LOG), "3");
+    assert_string_equal(ask("XLEN %sd2", KEY_CHAT_LOG), "1");
+    assert_string_not_equal(ask("ZSCORE %s d1", KEY_CHAT_MOVING), "");
+    /* Behind the lease nothing is done, whatever is forgotten. */
+    assert_string_equal(ask("SREM %sd1 7", KEY_CHAT_DELIVERED), "1");
+    assert_string_equal(ANSWER(script_chat_deliver, "1000", "7", "d1", e), "-1");
+    assert_string_equal(ask("XLEN %sd1", KEY_CHAT_LOG), "3");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_saved),
         cmocka_unit_test(test_segments_are_fenced),
         cmocka_unit_test(test_restored_after_a_loss),
+        cmocka_unit_test(test_an_outbox_id_is_delivered_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
