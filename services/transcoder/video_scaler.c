@@ -3,6 +3,7 @@
 
 #include "libcommon/alloc.h"
 #include "services/transcoder/ladder.h"
+#include "services/transcoder/plane_scaler.h"
 
 #include <gst/video/video.h>
 #include <libyuv/planar_functions.h>
@@ -12,6 +13,9 @@ struct video_scaler {
     const struct output_plan *plan;
     GstBufferPool *pools[SEGMENT_MAX_RENDITIONS];
     GstVideoInfo infos[SEGMENT_MAX_RENDITIONS];
+    struct {
+        struct plane_scaler *luma, *chroma; /* for the sizes of the last picture; may be NULL */
+    } planes[SEGMENT_MAX_RENDITIONS];
 };
 
 struct video_scaler *video_scaler_create(const struct output_plan *plan)
@@ -40,11 +44,14 @@ void video_scaler_destroy(struct video_scaler *scaler)
 {
     if (!scaler)
         return;
-    for (int i = 0; i < scaler->plan->count; i++)
+    for (int i = 0; i < scaler->plan->count; i++) {
+        plane_scaler_destroy(scaler->planes[i].luma);
+        plane_scaler_destroy(scaler->planes[i].chroma);
         if (scaler->pools[i]) {
             gst_buffer_pool_set_active(scaler->pools[i], FALSE);
             gst_object_unref(scaler->pools[i]);
         }
+    }
     free(scaler);
 }
 
@@ -66,6 +73,41 @@ static void fill_black(GstVideoFrame *to)
 {
     I420Rect(PLANE(to, 0), STRIDE(to, 0), PLANE(to, 1), STRIDE(to, 1), PLANE(to, 2), STRIDE(to, 2), 0, 0,
              GST_VIDEO_FRAME_WIDTH(to), GST_VIDEO_FRAME_HEIGHT(to), 16, 128, 128);
+}
+
+/* The scaler for these widths, made when they have changed; NULL: there is none. */
+static struct plane_scaler *plane_scaler_for(struct plane_scaler **scaler, int from_width, int to_width)
+{
+    if (!plane_scaler_fits(*scaler, from_width, to_width)) {
+        plane_scaler_destroy(*scaler);
+        *scaler = plane_scaler_create(from_width, to_width);
+    }
+    return *scaler;
+}
+
+static bool is_slightly_smaller(int to, int from)
+{
+    return to <= from && from < 2 * to;
+}
+
+/* The downscale by 3/2 and the like: false when it is none. */
+static bool scale_a_little(struct video_scaler *scaler, int i, GstVideoFrame *from, GstVideoFrame *to,
+                           const struct ladder_rectangle *at)
+{
+    const int width = GST_VIDEO_FRAME_WIDTH(from), height = GST_VIDEO_FRAME_HEIGHT(from);
+    const int chroma_height = (height + 1) / 2, at_chroma_height = (at->height + 1) / 2;
+    struct plane_scaler *luma = plane_scaler_for(&scaler->planes[i].luma, width, at->width);
+    struct plane_scaler *chroma = plane_scaler_for(&scaler->planes[i].chroma, (width + 1) / 2, (at->width + 1) / 2);
+
+    if (!luma || !chroma || !is_slightly_smaller(at->height, height) ||
+        !is_slightly_smaller(at_chroma_height, chroma_height))
+        return false;
+    plane_scaler_run(luma, PLANE(from, 0), STRIDE(from, 0), height, PLANE(to, 0) + at->y * STRIDE(to, 0) + at->x,
+                     STRIDE(to, 0), at->height);
+    for (int p = 1; p <= 2; p++)
+        plane_scaler_run(chroma, PLANE(from, p), STRIDE(from, p), chroma_height,
+                         PLANE(to, p) + at->y / 2 * STRIDE(to, p) + at->x / 2, STRIDE(to, p), at_chroma_height);
+    return true;
 }
 
 static void scale(GstVideoFrame *from, GstVideoFrame *to, const struct ladder_rectangle *at)
@@ -124,7 +166,8 @@ int video_scaler_run(struct video_scaler *scaler, GstSample *sample, int display
         made[i] = &frames[i];
         if (!fills)
             fill_black(&frames[i]);
-        scale(from, &frames[i], &at);
+        if (!scale_a_little(scaler, i, from, &frames[i], &at))
+            scale(from, &frames[i], &at);
     }
     for (int i = 0; i < scaler->plan->count; i++)
         if (made[i] && made[i] != &source)
