@@ -1,0 +1,61 @@
+// A transcoder whose child really gets too little of the machine: it sheds work and skips where anyone can see it, never falls behind without
+// bound, and is back at the edge when the machine has time again.
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { programmeFile, sleep, waitFor } from '../lib/fixture.mjs';
+import { TranscoderRig, problemsOf } from '../lib/transcoder_rig.mjs';
+
+const SHED_LAG_MS = 1000, SKIP_LAG_MS = 4000;
+let rig, file;
+
+before(async () => {
+    file = await programmeFile(40);
+    rig = await TranscoderRig.start({ env: { HANABI_LADDER: '360p:700,240p:350', HANABI_TRANSCODER_SHED_LAG_MS: SHED_LAG_MS, HANABI_TRANSCODER_SKIP_LAG_MS: SKIP_LAG_MS } });
+});
+
+/** The process gets `share` of the time only, in slices of 200 ms, until the answer is called; that ends with the process running. */
+function throttle(pid, share) {
+    let isOver = false;
+    const loop = (async () => {
+        while (!isOver) {
+            process.kill(pid, 'SIGSTOP');
+            await sleep(200 * (1 - share));
+            process.kill(pid, 'SIGCONT');
+            await sleep(200 * share);
+        }
+    })();
+    return () => { isOver = true; return loop; };
+}
+
+const metric = async (name) => Number(new RegExp(`^hanabi_transcoder_${name} (.*)$`, 'm').exec(await (await fetch(`${rig.transcoders[0].admin}/metrics`)).text())[1]);
+
+test('a child with a few per cent of a core sheds and skips, visibly, and is never far behind', { timeout: 90000 }, async (t) => {
+    const id = 'overload', session = await rig.broadcast(id);
+    const fed = rig.feed(id, session, file, { stopAt: 36000 });
+    const [child] = await waitFor('a child', () => { const found = rig.childrenOf(rig.transcoders[0]); return found.length > 0 && found; });
+    await waitFor('a segment', async () => (await rig.queued(id)).length >= 1, 8000);
+    const release = throttle(child, 0.02);
+    t.after(release);
+    const lags = [];
+    const seen = { shed: 0, skips: 0 };
+    for (const until = Date.now() + 20000; Date.now() < until; await sleep(500)) {
+        lags.push(await metric('lag_seconds'));
+        seen.shed = Math.max(seen.shed, await metric('shed_level'));
+        seen.skips = await metric('skips_total');
+    }
+    await release();
+    t.diagnostic(`behind by at most ${Math.max(...lags)} s, shed level ${seen.shed}, ${seen.skips} skips`);
+    assert.ok(seen.shed >= 1, 'work was shed');
+    assert.ok(seen.skips >= 1, 'media was skipped');
+    // It is judged once a second and the flush in front of a skip takes its time at this pace; the ring holds 15 s.
+    assert.ok(Math.max(...lags) * 1000 < SKIP_LAG_MS + 8000, `behind by ${Math.max(...lags)} s`);
+    assert.match(rig.log(0), /"event":"effort.changed".*"lag_ms":/);
+    assert.match(rig.log(0), /"event":"media.skipped".*"lag_ms":/);
+    await fed;
+    await waitFor('at the edge again', async () => { const { entry, atMs } = (await rig.queued(id)).at(-1); return atMs - entry.arrived_ms < 2500 && Date.now() - atMs < 5000; }, 10000);
+    const segments = await rig.segments(id);
+    assert.deepEqual(problemsOf(segments), [], 'what did come out keeps the rules');
+    assert.ok(segments.some((one) => one.discontinuity), 'a discontinuity where media was skipped');
+    await rig.redis.script('broadcast_end', id, 'owner');
+    await waitFor('the end marker', async () => (await rig.queued(id)).some(({ entry }) => entry.final), 10000);
+});
