@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define BATCH_MAX 50
+#define LEASE_MS  5000 /* a gift in the hands of a process that is killed comes so late */
 
 struct gift_delivery {
     struct live_api *api;
@@ -94,7 +95,10 @@ static void forget(const struct outbox_entry *entries, size_t count, void *conte
 
 struct outbox_relay *gift_relay_create(struct live_api *api)
 {
-    return outbox_relay_create(
-        api, &(struct outbox_options){
-                 .kind = "gift", .batch = BATCH_MAX, .deliver = deliver, .on_gone = forget, .context = api});
+    return outbox_relay_create(api, &(struct outbox_options){.kind = "gift",
+                                                             .batch = BATCH_MAX,
+                                                             .lease_ms = LEASE_MS,
+                                                             .deliver = deliver,
+                                                             .on_gone = forget,
+                                                             .context = api});
 }

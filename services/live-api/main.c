@@ -133,7 +133,7 @@ static void on_drain_poll(evutil_socket_t fd, short events, void *context)
 {
     struct live_api *api = context;
 
-    if (http_server_is_idle(api->http))
+    if (http_server_is_idle(api->http) && outbox_relay_is_idle(api->gifts))
         service_drained(api->service);
 }
 

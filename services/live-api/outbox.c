@@ -403,6 +403,11 @@ struct outbox_relay *outbox_relay_create(struct live_api *api, const struct outb
     return relay;
 }
 
+bool outbox_relay_is_idle(const struct outbox_relay *relay)
+{
+    return !relay->is_busy;
+}
+
 void outbox_relay_destroy(struct outbox_relay *relay)
 {
     if (!relay)

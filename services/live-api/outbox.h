@@ -20,6 +20,7 @@
  * Loop thread, but for outbox_insert(). */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -78,6 +79,8 @@ struct outbox_options {
 struct outbox_relay *outbox_relay_create(struct live_api *api, const struct outbox_options *options);
 /* Look soon: something was committed, or what deliveries need is there again. */
 void outbox_relay_wake(struct outbox_relay *relay);
+/* Nothing of it is under way: a drain waits for this. */
+bool outbox_relay_is_idle(const struct outbox_relay *relay);
 /* After the database and whatever delivers have called back for the last time; what was not settled by then comes up
  * again. NULL is fine. */
 void outbox_relay_destroy(struct outbox_relay *relay);

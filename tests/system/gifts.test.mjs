@@ -302,6 +302,6 @@ test('a process that hung with a gift in its hands wakes when another has delive
     await waitFor('its id is forgotten', async () => await rig.redis.command('EXISTS', keys.KEY_CHAT_DELIVERED + id) === 0, 2000);
     hung.resume();
     await rig.ready(hung);
-    await sleep(500); // the answer that it was waiting for has been there for ten seconds
+    await sleep(500); // the answer that it was waiting for has been there for seconds
     assert.deepEqual((await logOf(id)).map((event) => event.purchase), ['hung']);
 });
