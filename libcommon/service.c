@@ -44,7 +44,7 @@ static const struct config_row runner_rows[] = {
     {"HANABI_LOG_LEVEL", CONFIG_CHOICE, "info", "lines below this level are dropped", .choices = log_levels,
      .offset = offsetof(struct runner_config, log_level)},
     {"HANABI_DRAIN_MS", CONFIG_INT, "10000", "after SIGTERM: stop anyway after this time (ms)", .min = 0,
-     .max = 3600000, .offset = offsetof(struct runner_config, drain_ms)},
+     .max = 86400000, .offset = offsetof(struct runner_config, drain_ms)},
     CONFIG_END,
 };
 

@@ -48,6 +48,9 @@ const struct config_row ingest_config_rows[] = {
      ROW(buffer_kb_per_publisher)},
     {"HANABI_INGEST_BUFFER_MB", CONFIG_INT, "256", "and of all publishers of one process (MiB)", .min = 1, .max = 65536,
      ROW(buffer_mb)},
+    {"HANABI_INGEST_DRAIN_WAIT_S", CONFIG_INT, "0",
+     "after SIGTERM publishers go on for this long before they are sent elsewhere (s); HANABI_DRAIN_MS must be more",
+     .min = 0, .max = 86000, ROW(drain_wait_s)},
     CONFIG_END,
 };
 

@@ -14,6 +14,7 @@ struct ingest_config {
     int64_t max_bitrate_kbps;
     int64_t max_connections, max_connections_per_address;
     int64_t buffer_kb_per_publisher, buffer_mb;
+    int64_t drain_wait_s;
 };
 
 extern const struct config_row ingest_config_rows[];

@@ -8,6 +8,7 @@
 #include "services/ingest/tls.h"
 #include "services/ingest/wheel.h"
 
+#include "libcommon/clock.h"
 #include "libcommon/db.h"
 #include "libcommon/log.h"
 #include "libcommon/metrics.h"
@@ -31,6 +32,8 @@
 static struct ingest_config config;
 static struct ingest ingest;
 static struct event *drain_look;
+static int64_t drain_since_ms;
+static bool drain_told;
 
 static void on_message(const char *channel, const char *message, size_t len_bytes, void *context)
 {
@@ -174,6 +177,10 @@ static void stop_listening(void)
 /* Drained: every publisher has read its status and gone, and both Redis have answered. */
 static void on_drain_look(evutil_socket_t fd, short events, void *context)
 {
+    if (!drain_told && clock_monotonic_ms() - drain_since_ms >= config.drain_wait_s * 1000) {
+        drain_told = true;
+        connections_close_all(&ingest, CLOSE_DRAINING, false);
+    }
     if (wheel_items(ingest.wheel) > 0 || redis_link_pending_bytes(ingest.state) > 0 ||
         redis_link_pending_bytes(ingest.media) > 0)
         return;
@@ -186,11 +193,12 @@ static void drain(struct service *service, void *state)
     static const struct timeval interval = {0, DRAIN_LOOK_MS * 1000};
 
     stop_listening();
-    connections_close_all(&ingest, CLOSE_DRAINING, false);
+    drain_since_ms = clock_monotonic_ms();
     drain_look = event_new(ingest.loop, -1, EV_PERSIST, on_drain_look, NULL);
     if (!drain_look)
         abort();
     event_add(drain_look, &interval);
+    on_drain_look(-1, 0, NULL);
 }
 
 static void stop(struct service *service, void *state)

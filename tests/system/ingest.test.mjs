@@ -406,3 +406,18 @@ test('two processes share a port; SIGTERM tells publishers to come again', { tim
     await waitFor('the first has gone', () => first.exits.length === 1);
     assert.equal(first.exits[0].code, 0);
 });
+
+test('SIGTERM with a drain wait: who publishes goes on, nobody new comes in, and the process ends when the last has gone', { timeout: 60000 }, async () => {
+    const ingest = await rig.addIngest({ env: { HANABI_INGEST_DRAIN_WAIT_S: '600', HANABI_DRAIN_MS: '700000' } });
+    const b = await rig.broadcast();
+    const push = await rig.push(ingest, b, flv);
+    await lasting(b.id, 5);
+    ingest.kill('SIGTERM');
+    await waitFor('the door is shut', () => RtmpClient.connect({ port: ingest.port }).then(async (client) => { await client.close(); return false; }, () => true));
+    const before = (await rig.ring(b.id)).length;
+    await waitFor('more media', async () => (await rig.ring(b.id)).length > before + 5);
+    assert.equal(ingest.exits.length, 0);
+    await push.stop();
+    await waitFor('it has ended', () => ingest.exits.length === 1);
+    assert.equal(ingest.exits[0].code, 0);
+});
