@@ -28,6 +28,7 @@ struct state_feed {
     struct subscriber *subscriber;
     struct event *retry, *expire;
     struct backoff backoff;
+    struct metric *by_state[BROADCAST_ARCHIVED + 1];
     struct metric *entries, *snapshots, *snapshot_failures, *full;
     struct log_limiter full_limiter;
 
@@ -51,6 +52,13 @@ struct snapshot_row {
 
 static void read_page(struct state_feed *feed);
 
+static void show_counts(struct state_feed *feed)
+{
+    metric_set(feed->entries, (double)status_table_count(feed->table));
+    for (enum broadcast_state state = BROADCAST_SCHEDULED; state <= BROADCAST_ARCHIVED; state++)
+        metric_set(feed->by_state[state], (double)status_table_count_state(feed->table, state));
+}
+
 static void put(struct state_feed *feed, const char *id, enum broadcast_state state, int64_t version, int64_t age_ms)
 {
     int64_t since_ms = clock_monotonic_ms() - (age_ms > 0 ? age_ms : 0);
@@ -60,7 +68,7 @@ static void put(struct state_feed *feed, const char *id, enum broadcast_state st
         log_limited(&feed->full_limiter, LOG_LEVEL_ERROR, "broadcast.refused", log_str("broadcast", id),
                     log_str("reason", "HANABI_STATUS_MAX_BROADCASTS reached"));
     }
-    metric_set(feed->entries, (double)status_table_count(feed->table));
+    show_counts(feed);
 }
 
 /* --- the snapshot ---- */
@@ -211,13 +219,19 @@ static void on_expire(evutil_socket_t fd, short what, void *context)
     struct state_feed *feed = context;
 
     status_table_expire(feed->table, clock_monotonic_ms());
-    metric_set(feed->entries, (double)status_table_count(feed->table));
+    show_counts(feed);
 }
 
 /* --- life ---- */
 
 static void make_metrics(struct state_feed *feed, struct metrics *metrics)
 {
+    for (enum broadcast_state state = BROADCAST_SCHEDULED; state <= BROADCAST_ARCHIVED; state++) {
+        char labels[40];
+
+        snprintf(labels, sizeof(labels), "state=\"%s\"", broadcast_state_name(state));
+        feed->by_state[state] = metrics_gauge(metrics, "hanabi_status_states", "broadcasts in memory, by state", labels);
+    }
     feed->entries = metrics_gauge(metrics, "hanabi_status_broadcasts", "broadcasts in memory", NULL);
     feed->snapshots = metrics_counter(metrics, "hanabi_status_snapshots_total", "complete reads of all states", NULL);
     feed->snapshot_failures =

@@ -20,6 +20,7 @@ struct status_table {
     size_t buckets_mask;
     size_t count, max_entries;
     uint64_t seed;
+    size_t count_by_state[BROADCAST_ARCHIVED + 1];
     struct age_list scheduled, over;
 };
 
@@ -96,6 +97,7 @@ static void unlist(struct status_table *table, struct status_entry *entry)
 {
     struct age_list *list = list_of(table, entry->state);
 
+    table->count_by_state[entry->state]--;
     if (list)
         TAILQ_REMOVE(list, entry, by_age);
 }
@@ -114,6 +116,7 @@ static void enlist(struct status_table *table, struct status_entry *entry)
     struct age_list *list = list_of(table, entry->state);
     struct status_entry *older;
 
+    table->count_by_state[entry->state]++;
     if (!list)
         return;
     TAILQ_FOREACH_REVERSE(older, list, age_list, by_age)
@@ -187,4 +190,9 @@ void status_table_expire(struct status_table *table, int64_t now_ms)
 size_t status_table_count(const struct status_table *table)
 {
     return table->count;
+}
+
+size_t status_table_count_state(const struct status_table *table, enum broadcast_state state)
+{
+    return table->count_by_state[state];
 }

@@ -40,3 +40,4 @@ const struct status_entry *status_table_find(const struct status_table *table, c
 /* Drops what has been over, or waiting, for too long. */
 void status_table_expire(struct status_table *table, int64_t now_ms);
 size_t status_table_count(const struct status_table *table);
+size_t status_table_count_state(const struct status_table *table, enum broadcast_state state);

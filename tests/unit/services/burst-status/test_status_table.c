@@ -68,9 +68,15 @@ static void test_what_is_over_goes_after_a_day(void **state)
     status_table_expire(table, DAY_MS);
     assert_null(find(table, "over"));
     assert_non_null(find(table, "archived"));
+    assert_int_equal(status_table_count_state(table, BROADCAST_ENDED), 0);
+    assert_int_equal(status_table_count_state(table, BROADCAST_ARCHIVED), 1);
     status_table_expire(table, 9 * DAY_MS);
     assert_null(find(table, "waits"));
     assert_non_null(find(table, "live"));
+    status_table_update(table, "live", BROADCAST_SUSPENDED, 2, 0);
+    assert_int_equal(status_table_count_state(table, BROADCAST_LIVE), 0);
+    assert_int_equal(status_table_count_state(table, BROADCAST_SUSPENDED), 1);
+    assert_int_equal(status_table_count_state(table, BROADCAST_SCHEDULED), 0);
     status_table_destroy(table);
 }
 
