@@ -2,28 +2,11 @@
 // configuration tables (--help), so a new variable is tested the day it is added. No Redis or MariaDB is needed to refuse.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import path from 'node:path';
 import { test } from 'node:test';
 import { freePort } from '../../deploy/stack/ports.mjs';
-import { repo } from '../../deploy/stack/servers.mjs';
 import { recipes } from '../../deploy/stack/services.mjs';
+import { bareEnv, binary, configTable } from '../lib/config_table.mjs';
 import { waitFor } from '../lib/fixture.mjs';
-
-const binDir = path.resolve(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'));
-const binary = (service) => path.join(binDir, service);
-const base = { PATH: process.env.PATH, LANG: 'C.UTF-8', ASAN_OPTIONS: 'detect_leaks=1' };
-
-/** The rows of --help: {name, type, fallback, required}. */
-function tableOf(service) {
-    const help = spawnSync(binary(service), ['--help'], { env: base, encoding: 'utf8' });
-    assert.equal(help.status, 0, help.stderr);
-    const rows = help.stdout.split('\n').map((line) => line.match(/^ {2}(HANABI_[A-Z0-9_]+) +(.+)$/)).filter(Boolean).map(([, name, rest]) => {
-        const [, type, tail] = rest.match(/^(text|address:port|true\|false|-?\d+\.\.-?\d+|[a-z0-9+-]+:\/\/(?:, [a-z0-9+-]+:\/\/)*|[a-z0-9]+(?:, [a-z0-9]+)+) +(.*)$/) ?? assert.fail(`${service}: what is this row? ${name} ${rest}`);
-        return { name, type, required: tail.startsWith('required'), text: tail };
-    });
-    assert.ok(rows.length > 4, help.stdout);
-    return rows;
-}
 
 const goodValue = ({ name, type }) => {
     if (type === 'text') return name.endsWith('_DIR') ? '/tmp' : 'a-value-for-tests-only';
@@ -42,7 +25,7 @@ const brokenValue = ({ type }) => {
     return 'no-such-choice';
 };
 
-const refuse = (service, env) => spawnSync(binary(service), [], { env: { ...base, ...env }, encoding: 'utf8', timeout: 10000 });
+const refuse = (service, env) => spawnSync(binary(service), [], { env: { ...bareEnv, ...env }, encoding: 'utf8', timeout: 10000 });
 
 /** One sentence on standard error that names the variable, status 2, nothing else. */
 function assertRefused(service, answer, variable) {
@@ -55,7 +38,7 @@ function assertRefused(service, answer, variable) {
 
 for (const service of Object.keys(recipes)) {
     test(`${service}: every required variable missing, every variable malformed, a typo`, (t) => {
-        const rows = tableOf(service);
+        const rows = configTable(service);
         const required = rows.filter((row) => row.required);
         const good = Object.fromEntries(required.map((row) => [row.name, goodValue(row)]));
         for (const row of required) assertRefused(service, refuse(service, { ...good, [row.name]: undefined }), row.name);
@@ -74,7 +57,7 @@ for (const service of Object.keys(recipes)) {
 
 test('--health: says whether the instance with this environment works', async () => {
     const port = await freePort();
-    const env = { ...base, HANABI_REDIS_URL: 'redis://127.0.0.1:1', HANABI_STATUS_LISTEN: '127.0.0.1:0', HANABI_ADMIN_LISTEN: `0.0.0.0:${port}` };
+    const env = { ...bareEnv, HANABI_REDIS_URL: 'redis://127.0.0.1:1', HANABI_STATUS_LISTEN: '127.0.0.1:0', HANABI_ADMIN_LISTEN: `0.0.0.0:${port}` };
     const ask = () => spawnSync(binary('burst-status'), ['--health'], { env, encoding: 'utf8', timeout: 10000 });
     const before = ask();
     assert.equal(before.status, 1);
