@@ -8,7 +8,10 @@
  *     static void run(struct db_connection *c, void *job) { job->code = db_exec(c, "UPDATE … WHERE id=?", DB_STR(id));
  * } static void done(int code, void *job) { … on the loop; frees job … } db_submit(db, run, done, job);
  *
- * URL: mysql://user:password@host:port/database, mysql://user@localhost/database?socket=/path. */
+ * URL: mysql://user:password@host:port[,host:port…]/database[?ca=/ca.pem],
+ * mysql://user@localhost/database?socket=/path. Of several hosts (a primary and its replicas) the one that takes writes
+ * is used; when it is gone or has become read-only, the others are asked, until one has been promoted. `ca`: TLS is
+ * required, and the server's certificate must be signed by it and name the host. */
 #pragma once
 
 #include <stdbool.h>

@@ -23,9 +23,48 @@ static int fail(char *error, size_t error_size, const char *sentence)
     return -1;
 }
 
+static int parse_hosts(const char *begin, const char *end, struct db_server *server)
+{
+    while (server->host_count < DB_MAX_HOSTS) {
+        struct db_host *host = &server->hosts[server->host_count++];
+        const char *comma = memchr(begin, ',', (size_t)(end - begin));
+
+        if (url_part_host(begin, comma ? comma : end, 3306, host->name, sizeof(host->name), &host->port) != 0)
+            return -1;
+        if (!comma)
+            return 0;
+        begin = comma + 1;
+    }
+    return -1;
+}
+
+/* `options`: "" or "?name=value&…". */
+static int parse_options(const char *options, struct db_server *server, char *error, size_t error_size)
+{
+    static const char socket_name[] = "socket=", ca_name[] = "ca=";
+
+    while (*options) {
+        const char *begin = options + 1, *end = begin + strcspn(begin, "&");
+
+        if (strncmp(begin, socket_name, sizeof(socket_name) - 1) == 0) {
+            if (url_part_decode(server->socket, sizeof(server->socket), begin + sizeof(socket_name) - 1, end) != 0 ||
+                server->socket[0] != '/')
+                return fail(error, error_size, "?socket= wants an absolute path of at most 107 bytes");
+        } else if (strncmp(begin, ca_name, sizeof(ca_name) - 1) == 0) {
+            if (url_part_decode(server->ca, sizeof(server->ca), begin + sizeof(ca_name) - 1, end) != 0 ||
+                server->ca[0] != '/')
+                return fail(error, error_size, "?ca= wants an absolute path of at most 255 bytes");
+        } else {
+            return fail(error, error_size, "the only options are ?socket=/path and ?ca=/path");
+        }
+        options = end;
+    }
+    return 0;
+}
+
 int db_server_parse(const char *url, struct db_server *server, char *error, size_t error_size)
 {
-    static const char scheme[] = "mysql://", socket_option[] = "?socket=";
+    static const char scheme[] = "mysql://";
 
     memset(server, 0, sizeof(*server));
     if (strncmp(url, scheme, sizeof(scheme) - 1) != 0)
@@ -41,22 +80,14 @@ int db_server_parse(const char *url, struct db_server *server, char *error, size
     if (url_part_decode(server->user, sizeof(server->user), begin, colon ? colon : at) != 0 ||
         (colon && url_part_decode(server->password, sizeof(server->password), colon + 1, at) != 0))
         return fail(error, error_size, "user or password is too long or has a broken %XX");
-    if (url_part_host(at + 1, slash, 3306, server->host, sizeof(server->host), &server->port) != 0)
-        return fail(error, error_size, "must name host:port after the @");
+    if (parse_hosts(at + 1, slash, server) != 0)
+        return fail(error, error_size, "must name host:port, or up to four with commas, after the @");
 
     const char *database_end = slash + 1 + strcspn(slash + 1, "?");
     if (url_part_decode(server->database, sizeof(server->database), slash + 1, database_end) != 0 ||
         !server->database[0])
         return fail(error, error_size, "must name a database of at most 64 bytes");
-    if (!*database_end)
-        return 0;
-    if (strncmp(database_end, socket_option, sizeof(socket_option) - 1) != 0)
-        return fail(error, error_size, "the only option is ?socket=/path");
-    const char *path = database_end + sizeof(socket_option) - 1;
-    if (url_part_decode(server->socket, sizeof(server->socket), path, path + strlen(path)) != 0 ||
-        server->socket[0] != '/')
-        return fail(error, error_size, "?socket= wants an absolute path of at most 107 bytes");
-    return 0;
+    return parse_options(database_end, server, error, error_size);
 }
 
 struct db_connection *db_connection_create(const struct db_server *server, int64_t timeout_ms)
@@ -101,36 +132,85 @@ static int set_session(struct db_connection *connection, unsigned seconds)
     return mysql_real_query(connection->mysql, sql, strlen(sql));
 }
 
-int db_connection_open(struct db_connection *connection, char *why, size_t why_size)
+/* Everything that goes before the first byte on the line. */
+static void set_options(struct db_connection *connection, unsigned seconds)
 {
-    const struct db_server *server = connection->server;
-    unsigned seconds = (unsigned)((connection->timeout_ms + 999) / 1000);
-    const my_bool off = 0;
+    const my_bool off = 0, on = 1;
     const unsigned no_local_infile = 0;
+    const char *ca = connection->server->ca;
 
-    close_line(connection);
-    connection->mysql = mysql_init(NULL);
-    if (!connection->mysql)
-        return fail(why, why_size, "out of memory");
     mysql_options(connection->mysql, MYSQL_OPT_CONNECT_TIMEOUT, &seconds);
     mysql_options(connection->mysql, MYSQL_OPT_READ_TIMEOUT, &seconds);
     mysql_options(connection->mysql, MYSQL_OPT_WRITE_TIMEOUT, &seconds);
     mysql_options(connection->mysql, MYSQL_OPT_RECONNECT, &off);
     mysql_options(connection->mysql, MYSQL_OPT_LOCAL_INFILE, &no_local_infile);
     mysql_options(connection->mysql, MYSQL_SET_CHARSET_NAME, "utf8mb4");
+    if (!ca[0])
+        return;
+    mysql_options(connection->mysql, MYSQL_OPT_SSL_ENFORCE, &on);
+    mysql_options(connection->mysql, MYSQL_OPT_SSL_CA, ca);
+    mysql_options(connection->mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &on);
+}
+
+/* A replica answers, but is the wrong one to write to. 1, 0 or -1: it did not say. */
+static int takes_writes(struct db_connection *connection)
+{
+    static const char sql[] = "SELECT @@global.read_only";
+    MYSQL_RES *result = NULL;
+    MYSQL_ROW row;
+    int answer = -1;
+
+    if (mysql_real_query(connection->mysql, sql, sizeof(sql) - 1) == 0)
+        result = mysql_store_result(connection->mysql);
+    if (result && (row = mysql_fetch_row(result)) && row[0])
+        answer = strcmp(row[0], "0") == 0;
+    mysql_free_result(result);
+    return answer;
+}
+
+static int open_host(struct db_connection *connection, const struct db_host *host, char *why, size_t why_size)
+{
+    const struct db_server *server = connection->server;
+    unsigned seconds = (unsigned)((connection->timeout_ms + 999) / 1000);
+
+    close_line(connection);
+    connection->mysql = mysql_init(NULL);
+    if (!connection->mysql)
+        return fail(why, why_size, "out of memory");
+    set_options(connection, seconds);
     /* "localhost" would mean the client library's own default socket to it. */
-    const char *host = server->socket[0]                        ? "localhost"
-                       : strcmp(server->host, "localhost") == 0 ? "127.0.0.1"
-                                                                : server->host;
-    if (!mysql_real_connect(connection->mysql, host, server->user, server->password, server->database,
-                            (unsigned)server->port, server->socket[0] ? server->socket : NULL, 0) ||
+    const char *name = server->socket[0]                      ? "localhost"
+                       : strcmp(host->name, "localhost") == 0 ? "127.0.0.1"
+                                                              : host->name;
+    if (!mysql_real_connect(connection->mysql, name, server->user, server->password, server->database,
+                            (unsigned)host->port, server->socket[0] ? server->socket : NULL, 0) ||
         set_session(connection, seconds) != 0) {
         fail(why, why_size, mysql_error(connection->mysql));
         close_line(connection);
         return -1;
     }
+    if (server->host_count > 1 && takes_writes(connection) != 1) {
+        fail(why, why_size, "none of the database's hosts takes writes");
+        close_line(connection);
+        return -1;
+    }
     connection->is_lost = false;
     return 0;
+}
+
+int db_connection_open(struct db_connection *connection, char *why, size_t why_size)
+{
+    const struct db_server *server = connection->server;
+
+    for (size_t i = 0; i < server->host_count; i++) {
+        size_t at = (connection->last_good_host + i) % server->host_count;
+
+        if (open_host(connection, &server->hosts[at], why, why_size) == 0) {
+            connection->last_good_host = at;
+            return 0;
+        }
+    }
+    return -1;
 }
 
 bool db_connection_is_good(struct db_connection *connection)
@@ -181,6 +261,7 @@ int db_connection_fail(struct db_connection *connection, unsigned error, const c
     case CR_COMMANDS_OUT_OF_SYNC:
     case CR_MALFORMED_PACKET:
     case CR_OUT_OF_MEMORY:
+    case ER_OPTION_PREVENTS_STATEMENT: /* read-only: it was the primary and is no more */
         connection->is_lost = true;
         log_warn("db.lost", log_int("error", error), log_str("why", text), log_str("sql", sql));
         return DB_LOST;

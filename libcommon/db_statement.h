@@ -19,6 +19,7 @@ struct db_connection {
     int64_t timeout_ms;
     MYSQL *mysql;
     bool is_lost;
+    size_t last_good_host;
     int64_t affected_rows, insert_id;                  /* of the last good db_exec */
     struct db_statement statements[DB_MAX_STATEMENTS]; /* the one not used for longest makes room */
     size_t statement_count;

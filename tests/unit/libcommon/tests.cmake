@@ -1,6 +1,6 @@
 # One line per test of libcommon: hanabi_unit_test(libcommon/test_X libcommon)
 # These start real servers of their own: real_server.h.
-foreach(name redis_link subscriber lease failover db)
+foreach(name redis_link subscriber lease failover db db_hosts)
     if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c)
         hanabi_unit_test(libcommon/test_${name} libcommon)
         if(TARGET libcommon_test_${name})
