@@ -230,7 +230,8 @@ static void make_metrics(struct state_feed *feed, struct metrics *metrics)
         char labels[40];
 
         snprintf(labels, sizeof(labels), "state=\"%s\"", broadcast_state_name(state));
-        feed->by_state[state] = metrics_gauge(metrics, "hanabi_status_states", "broadcasts in memory, by state", labels);
+        feed->by_state[state] =
+            metrics_gauge(metrics, "hanabi_status_states", "broadcasts in memory, by state", labels);
     }
     feed->entries = metrics_gauge(metrics, "hanabi_status_broadcasts", "broadcasts in memory", NULL);
     feed->snapshots = metrics_counter(metrics, "hanabi_status_snapshots_total", "complete reads of all states", NULL);
