@@ -14,11 +14,12 @@ const firstThat = (paths) => paths.find((candidate) => fs.existsSync(candidate))
 const nginxBinary = () => firstThat(['/usr/sbin/nginx', '/usr/local/sbin/nginx']) ?? 'nginx';
 const mariadbBinary = () => firstThat(['/usr/sbin/mariadbd', '/usr/libexec/mariadbd']) ?? 'mariadbd';
 
-/** A Redis of its own; `durable` keeps an append-only file, so that a killed one comes back with its data. */
+/** A Redis of its own; `durable` keeps an append-only file that is on disk before a write is answered (with `everysec` a killed one may lose what
+ *  was acknowledged in its last two seconds), so that it comes back with all its data. */
 export function redisServer({ name, port, dir, logFile, durable, maxMemory, ...rest }) {
     fs.mkdirSync(dir, { recursive: true });
     const args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--daemonize', 'no',
-        '--appendonly', durable ? 'yes' : 'no', '--appendfsync', 'everysec', '--tcp-backlog', '1024',
+        '--appendonly', durable ? 'yes' : 'no', '--appendfsync', 'always', '--tcp-backlog', '1024',
         '--maxmemory', maxMemory ?? '0', '--maxmemory-policy', durable ? 'noeviction' : 'volatile-ttl'];
     return new Supervised({ name, command: 'redis-server', args, logFile, ...rest });
 }

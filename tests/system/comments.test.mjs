@@ -26,7 +26,6 @@ before(async () => {
     redisPort = await freePort();
     mysqlPort = await freePort();
     redis = redisServer({ name: 'redis', port: redisPort, dir: path.join(dir, 'redis'), logFile: path.join(dir, 'redis.log'), durable: true });
-    redis.options.args.splice(redis.options.args.indexOf('everysec'), 1, 'always'); // what is acknowledged survives a SIGKILL
     mariadb = await mariadbServer({ name: 'mariadb', port: mysqlPort, dir: path.join(dir, 'mysql'), logFile: path.join(dir, 'mariadb.log'), user: 'hanabi', password: 'pw', database: 'hanabi' });
     fs.mkdirSync(path.join(dir, 'store'));
     redis.start();

@@ -54,6 +54,8 @@ async function exposed() {
         child.stderr.on('data', (data) => { stderr = (stderr + data).slice(-2000); });
         const page = await waitFor(`/metrics of ${service}`, async () => {
             assert.equal(child.exitCode, null, stderr);
+            // What is counted by route is there from the first request on.
+            if (context.ports.http && service !== 'chat') await fetch(`http://127.0.0.1:${context.ports.http}/api/v1/broadcasts/nobody`);
             return (await fetch(`http://127.0.0.1:${admin}/metrics`)).text();
         });
         for (const [, name] of page.matchAll(/^# TYPE (\w+) /gm)) names.add(name);
