@@ -46,6 +46,28 @@
 /* One consumer for all uploaders: the lease says who it is, so a successor finds the predecessor's pending entries. */
 #define SEGMENTS_CONSUMER "owner"
 
+/* Hearts of a broadcast, all made by script_love_add and freed by script_love_settled. While KEY_LOVE<id> exists, MySQL
+ * may not have everything yet; a broadcast that is over and has none has its hearts in MySQL (or never had any).
+ * hash {total, published}: taps, and those that were last told to the chat */
+#define KEY_LOVE "hanabi:love:total:"
+/* sorted set: user -> taps */
+#define KEY_LOVE_RANKING "hanabi:love:ranking:"
+/* hash: user -> name */
+#define KEY_LOVE_NAMES "hanabi:love:names:"
+/* set: users whose taps have changed since they were written to MySQL */
+#define KEY_LOVE_CHANGED "hanabi:love:changed:"
+/* list: "<ms>:<total>", about one a second while taps come, until they stand in MySQL */
+#define KEY_LOVE_TICKS "hanabi:love:ticks:"
+/* hash: user -> "<taps left>:<ms>", the rate cap */
+#define KEY_LOVE_RATE "hanabi:love:rate:"
+/* hash with expiry, completed by "<broadcast>:<window>": "<user>|<batch_id>" -> "<accepted>:<total>", so that a batch that
+ * is sent again is answered again and not counted again */
+#define KEY_LOVE_BATCHES "hanabi:love:batches:"
+/* sorted set: broadcasts with hearts in Redis, by time of the first one (ms) */
+#define KEY_LOVE_ACTIVE "hanabi:love:active"
+/* hash {holder, token, …}, see libcommon/lease.h: who tells the chat and writes to MySQL */
+#define KEY_LEASE_LOVE "hanabi:lease:love:"
+
 /* ---- media Redis ---- */
 
 /* stream: the last ~15 s of a publisher's media; fields: see proto/media_ring.h */

@@ -39,6 +39,11 @@ export const recipes = {
             HANABI_JWT_SECRET: c.secrets.jwt, HANABI_HLS_SECRET: c.secrets.hls, HANABI_SEAL_SECRET: c.secrets.seal,
         }),
     },
+    'love-counter': {
+        instances: 2,
+        ports: { http: 'own' },
+        env: (c) => ({ HANABI_LOVE_LISTEN: listen(c.ports.http), HANABI_MYSQL_URL: c.mysqlUrl, HANABI_JWT_SECRET: c.secrets.jwt }),
+    },
     ingest: {
         instances: 1,
         ports: { rtmp: 'shared' },

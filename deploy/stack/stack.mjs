@@ -124,6 +124,7 @@ export class Stack {
             PUBLIC_LISTEN: `${this.publicHost}:${ports.public}`, PURGE_LISTEN: `127.0.0.1:${ports.purge}`,
             HLS_SECRET: this.secrets.hls, LIVE_API_SERVERS: servers('live-api'), BURST_STATUS_SERVERS: servers('burst-status'),
             SETTINGS_SYNC_SERVERS: servers('settings-sync'), CHAT_SERVERS: servers('chat'), ARCHIVE_SERVERS: servers('archive'),
+            LOVE_COUNTER_SERVERS: servers('love-counter'),
             ...this.options.nginx } }));
         this.servers.nginx.start();
     }

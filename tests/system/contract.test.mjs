@@ -43,19 +43,22 @@ test('an undocumented member, status or path is found out', () => {
 
 let rig;
 let settings;
+let loves;
 const heard = [];
 
 before(async () => {
     rig = await ApiRig.start({ env: { 'live-api': { HANABI_PAYMENT_SECRET: 'contract' } } });
     settings = await rig.add('settings-sync', 'HANABI_SETTINGS_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt });
     await rig.ready(settings);
+    loves = await rig.add('love-counter', 'HANABI_LOVE_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt, HANABI_LOVE_BURST: '100' });
+    await rig.ready(loves);
     for (const channel of ['CHANNEL_BROADCAST', 'CHANNEL_STREAM', 'CHANNEL_SEGMENT_QUEUED', 'CHANNEL_ANNOUNCE', 'CHANNEL_SETTING'])
         await new RedisClient(rig.redisPort).subscribe(keys[channel], (name, message) => heard.push([name, JSON.parse(message)]));
 });
 
 /** One call, held against the document. */
 async function call(method, pathname, { as, body, raw, headers } = {}) {
-    const origin = pathname.startsWith('/status/') ? rig.status.origin : pathname.startsWith('/api/v1/settings') ? settings.origin : rig.api.origin;
+    const origin = pathname.startsWith('/status/') ? rig.status.origin : pathname.startsWith('/api/v1/settings') ? settings.origin : /\/loves/.test(pathname) ? loves.origin : rig.api.origin;
     const answer = await fetch(origin + pathname, { method, body: raw ?? (body === undefined ? undefined : JSON.stringify(body)), signal: AbortSignal.timeout(10000),
         headers: { ...(as ? { Authorization: `Bearer ${as}` } : {}), ...(body === undefined ? {} : { 'Content-Type': 'application/json' }), ...headers } });
     const json = await answer.json();
@@ -101,6 +104,9 @@ test('every operation answers as documented, when all is well and when it is not
     await call('GET', status);
     for (const query of ['', '?owner=me&limit=1', '?state=live', '?state=archived']) await call('GET', `/api/v1/broadcasts${query}`, { as });
     await callGifts(id, as, operator.token);
+    await call('POST', `${one}/loves`, { as, body: { batch_id: 'b1', count: 3 } });
+    await call('GET', `${one}/loves`);
+    for (const caller of [undefined, as]) await call('GET', `${one}/loves/ranking?limit=5`, { as: caller });
     await rig.redis.script('session_close', id, session, 'publisher_gone');
     await waitFor('suspended', async () => (await call('GET', status)).json.state === 'suspended', 2000);
     await call('GET', one, { as });
@@ -127,6 +133,9 @@ test('every operation answers as documented, when all is well and when it is not
         [401, 'POST', `${one}/stream_key`, {}], [403, 'POST', `${one}/stream_key`, { as: other }], [404, 'POST', '/api/v1/broadcasts/nobody/stream_key', { as }],
         [200, 'POST', `${one}/end`, { as }], [409, 'POST', `${one}/stream_key`, { as }], [200, 'GET', one, { as }],
         [404, 'GET', '/status/v1/broadcasts/nobody', {}], [401, 'GET', setting, {}], [403, 'GET', `${setting}/notices`, { as }], [403, 'PUT', `${setting}/broadcasts/${id}/bans/x`, { as: other }],
+        [409, 'POST', `${one}/loves`, { as, body: { batch_id: 'b2', count: 1 } }], [400, 'POST', `${one}/loves`, { as, body: { batch_id: 'b2', count: 0 } }],
+        [401, 'POST', `${one}/loves`, { body: { batch_id: 'b2', count: 1 } }], [404, 'POST', '/api/v1/broadcasts/nobody/loves', { as, body: { batch_id: 'b2', count: 1 } }],
+        [404, 'GET', '/api/v1/broadcasts/nobody/loves', {}], [400, 'GET', `${one}/loves/ranking?limit=0`, {}],
         [400, 'PUT', `${setting}/decoration`, { as, body: { background: 'red', frame: 'gold' } }],
     ];
     for (const [want, method, pathname, options] of expected) assert.equal((await call(method, pathname, options)).status, want, `${method} ${pathname}`);

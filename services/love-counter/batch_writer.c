@@ -1,0 +1,224 @@
+/* Group commit: while one call of script_love_add is under way, what comes in gathers; the next call takes it all. An
+ * answer is given when, and only when, Redis has counted the batch. A lost answer of Redis is "try again": the batch's
+ * id makes that harmless. */
+#include "love_counter.h"
+
+#include "libcommon/alloc.h"
+#include "libcommon/log.h"
+#include "libcommon/metrics.h"
+#include "libcommon/redis_link.h"
+#include "libcommon/service.h"
+#include "proto/scripts.h"
+
+#include <event2/event.h>
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#define CALLS_AT_ONCE    2 /* one that Redis works on, and one that is on its way */
+#define ARGS_IN_FRONT    3
+#define ARGS_PER_BATCH   5
+#define ANSWER_PER_BATCH 4
+
+struct waiting {
+    STAILQ_ENTRY(waiting) link;
+    struct http_request *request;
+    struct love_batch batch;
+};
+STAILQ_HEAD(waiting_list, waiting);
+
+struct group {
+    struct batch_writer *writer;
+    struct waiting_list batches; /* in the order of the call */
+    size_t count;
+};
+
+struct batch_writer {
+    struct love_counter *counter;
+    struct waiting_list waiting;
+    size_t waiting_count;
+    int calls;
+    struct event *send; /* after the turn of the loop in which the first of a group came */
+    char rate[24], burst[24], window[24];
+    struct metric *offered, *accepted, *batches, *limited, *groups, *pending;
+    struct log_limiter limiter;
+};
+
+static void reply_limited(struct http_request *request, int64_t wait_ms)
+{
+    char seconds[24];
+
+    snprintf(seconds, sizeof(seconds), "%lld", (long long)(wait_ms / 1000 + 1));
+    http_reply_header(request, "Retry-After", seconds);
+    http_reply_error(request, 429, "rate_limited", "more taps than anybody can tap: none of these counted");
+}
+
+static void reply_counted(struct http_request *request, int64_t accepted, int64_t total)
+{
+    char body[80];
+    int len = snprintf(body, sizeof(body), "{\"accepted\":%lld,\"total\":%lld}", (long long)accepted, (long long)total);
+
+    http_reply_bytes(request, 200, "application/json", body, (size_t)len);
+}
+
+static void answer(struct batch_writer *writer, struct http_request *request, redisReply *const *values)
+{
+    const char *code = values[0]->str;
+    int64_t accepted = atoll(values[1]->str);
+
+    if (strcmp(code, "ok") == 0) {
+        metric_add(writer->accepted, (double)accepted);
+        reply_counted(request, accepted, atoll(values[2]->str));
+    } else if (strcmp(code, "limited") == 0) {
+        metric_add(writer->limited, 1);
+        reply_limited(request, atoll(values[3]->str));
+    } else if (strcmp(code, "unknown") == 0) {
+        http_reply_error(request, 404, "not_found", "there is no broadcast with this id on air");
+    } else if (strcmp(code, "not_live") == 0) {
+        http_reply_error(request, 409, "not_live", "the broadcast has not begun");
+    } else {
+        http_reply_error(request, 409, "over", "the broadcast is over");
+    }
+}
+
+static void send_group(struct batch_writer *writer);
+
+static bool is_answer_of(const redisReply *reply, size_t count)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != count * ANSWER_PER_BATCH)
+        return false;
+    for (size_t i = 0; i < reply->elements; i++)
+        if (reply->element[i]->type != REDIS_REPLY_STRING)
+            return false;
+    return true;
+}
+
+static void on_counted(int code, const redisReply *reply, void *context)
+{
+    struct group *group = context;
+    struct batch_writer *writer = group->writer;
+    bool is_good = code == 0 && is_answer_of(reply, group->count);
+    struct waiting *each;
+    size_t at = 0;
+
+    if (!is_good)
+        log_limited(&writer->limiter, LOG_LEVEL_WARN, "loves.not_counted", log_int("batches", (int64_t)group->count),
+                    log_str("why", code != 0 ? redis_link_strerror(code) : "an odd answer"));
+    while ((each = STAILQ_FIRST(&group->batches))) {
+        STAILQ_REMOVE_HEAD(&group->batches, link);
+        if (is_good)
+            answer(writer, each->request, &reply->element[at]);
+        else
+            love_reply_unavailable(each->request, "hearts");
+        at += ANSWER_PER_BATCH;
+        free(each);
+    }
+    free(group);
+    writer->calls--;
+    if (writer->waiting_count > 0)
+        send_group(writer);
+}
+
+static void send_group(struct batch_writer *writer)
+{
+    size_t most = (size_t)writer->counter->config.group_max;
+    size_t count = writer->waiting_count < most ? writer->waiting_count : most, at = ARGS_IN_FRONT;
+    struct group *group = alloc_zero(1, sizeof(*group));
+    const char **args = alloc_zero(ARGS_IN_FRONT + count * ARGS_PER_BATCH, sizeof(*args));
+    char(*counts)[12] = alloc_zero(count, sizeof(*counts));
+
+    group->writer = writer;
+    STAILQ_INIT(&group->batches);
+    args[0] = writer->rate;
+    args[1] = writer->burst;
+    args[2] = writer->window;
+    for (; group->count < count; group->count++) {
+        struct waiting *each = STAILQ_FIRST(&writer->waiting);
+
+        STAILQ_REMOVE_HEAD(&writer->waiting, link);
+        STAILQ_INSERT_TAIL(&group->batches, each, link);
+        snprintf(counts[group->count], sizeof(*counts), "%d", each->batch.count);
+        args[at++] = each->batch.broadcast;
+        args[at++] = each->batch.user;
+        args[at++] = each->batch.name;
+        args[at++] = each->batch.batch_id;
+        args[at++] = counts[group->count];
+    }
+    writer->waiting_count -= count;
+    metric_set(writer->pending, (double)writer->waiting_count);
+    metric_add(writer->groups, 1);
+    writer->calls++;
+    redis_link_script(writer->counter->redis, &script_love_add, on_counted, group, (int)at, args, NULL);
+    free(args);
+    free(counts);
+}
+
+static void on_send(evutil_socket_t fd, short events, void *context)
+{
+    struct batch_writer *writer = context;
+
+    while (writer->waiting_count > 0 && writer->calls < CALLS_AT_ONCE)
+        send_group(writer);
+}
+
+void batch_writer_add(struct batch_writer *writer, struct http_request *request, const struct love_batch *batch)
+{
+    struct waiting *each;
+
+    metric_add(writer->batches, 1);
+    metric_add(writer->offered, batch->count);
+    if (writer->waiting_count >= (size_t)writer->counter->config.group_pending_max) {
+        love_reply_unavailable(request, "hearts");
+        return;
+    }
+    each = alloc_zero(1, sizeof(*each));
+    each->request = request;
+    each->batch = *batch;
+    STAILQ_INSERT_TAIL(&writer->waiting, each, link);
+    writer->waiting_count++;
+    metric_set(writer->pending, (double)writer->waiting_count);
+    if (writer->calls < CALLS_AT_ONCE)
+        event_active(writer->send, 0, 0);
+}
+
+struct batch_writer *batch_writer_create(struct love_counter *counter)
+{
+    struct batch_writer *writer = alloc_zero(1, sizeof(*writer));
+    struct metrics *metrics = service_metrics(counter->service);
+
+    writer->counter = counter;
+    writer->limiter = LOG_LIMITER(5000);
+    STAILQ_INIT(&writer->waiting);
+    snprintf(writer->rate, sizeof(writer->rate), "%lld", (long long)counter->config.rate_per_s);
+    snprintf(writer->burst, sizeof(writer->burst), "%lld", (long long)counter->config.burst);
+    snprintf(writer->window, sizeof(writer->window), "%d", LOVE_WINDOW_S);
+    writer->send = event_new(service_loop(counter->service), -1, 0, on_send, writer);
+    if (!writer->send)
+        abort();
+    writer->offered = metrics_counter(metrics, "hanabi_love_offered_total", "taps that clients sent", NULL);
+    writer->accepted = metrics_counter(metrics, "hanabi_love_accepted_total",
+                                       "taps acknowledged; one that was sent again counts again here", NULL);
+    writer->batches = metrics_counter(metrics, "hanabi_love_batches_total", "batches that clients sent", NULL);
+    writer->limited = metrics_counter(metrics, "hanabi_love_limited_total", "batches beyond their user's rate", NULL);
+    writer->groups =
+        metrics_counter(metrics, "hanabi_love_groups_total", "calls that counted a group of batches", NULL);
+    writer->pending = metrics_gauge(metrics, "hanabi_love_pending", "batches waiting for Redis", NULL);
+    return writer;
+}
+
+void batch_writer_destroy(struct batch_writer *writer)
+{
+    struct waiting *each;
+
+    if (!writer)
+        return;
+    while ((each = STAILQ_FIRST(&writer->waiting))) {
+        STAILQ_REMOVE_HEAD(&writer->waiting, link);
+        love_reply_unavailable(each->request, "hearts");
+        free(each);
+    }
+    event_free(writer->send);
+    free(writer);
+}

@@ -1,0 +1,216 @@
+// love-counter with real Redis and MariaDB: what is answered is counted, once, whatever is killed; the chat hears of it; Redis is freed at the end.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import http from 'node:http';
+import os from 'node:os';
+import path from 'node:path';
+import { before, test } from 'node:test';
+import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
+import { mariadbServer, migrate, redisServer, repo } from '../../deploy/stack/servers.mjs';
+import { Supervised } from '../../deploy/stack/supervised.mjs';
+import { token } from '../lib/chat.mjs';
+import { atEnd, run, sleep, waitFor } from '../lib/fixture.mjs';
+import { RedisClient, seedBroadcast } from '../lib/redis_client.mjs';
+
+const long = process.env.HANABI_LONG === 'yes';
+const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-love-'));
+const binDir = path.resolve(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'));
+let redis;
+let redisPort;
+let mariadb;
+let mysqlPort;
+const counters = [];
+const agent = new http.Agent({ keepAlive: true, maxSockets: 100 });
+
+const sql = async (text) => (await run('mariadb', ['--protocol=tcp', '-h', '127.0.0.1', '-P', String(mysqlPort), '-u', 'hanabi', 'hanabi', '-BNe', text],
+    { env: { ...process.env, MYSQL_PWD: 'pw' }, maxBuffer: 64 << 20 })).stdout.trim();
+const numbers = async (text) => new Map((await sql(text)).split('\n').filter(Boolean).map((line) => line.split('\t')).map(([key, value]) => [key, Number(value)]));
+
+async function addCounter(env = {}) {
+    const [port, admin] = [await freePort(), await freePort()];
+    const name = `love-${counters.length}`;
+    const counter = new Supervised({ name, command: path.join(binDir, 'love-counter'), logFile: path.join(dir, `${name}.log`), restartMs: 50, env: { PATH: process.env.PATH,
+        ASAN_OPTIONS: 'abort_on_error=1:detect_leaks=1', UBSAN_OPTIONS: 'print_stacktrace=1', HANABI_LOVE_LISTEN: `127.0.0.1:${port}`, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`,
+        HANABI_REDIS_URL: `redis://127.0.0.1:${redisPort}`, HANABI_MYSQL_URL: `mysql://hanabi:pw@127.0.0.1:${mysqlPort}/hanabi`, HANABI_JWT_SECRET: 'chat-test-secret', HANABI_INSTANCE: name, ...env } });
+    Object.assign(counter, { port, admin });
+    counters.push(counter);
+    counter.start();
+    await waitFor('ready', async () => (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok, 15000);
+    return counter;
+}
+
+/** One request on a kept connection: {status, json, headers}; throws when the line breaks. */
+function call(counter, method, pathname, { as, body, raw } = {}) {
+    return new Promise((resolve, reject) => {
+        const text = raw ?? (body === undefined ? undefined : JSON.stringify(body));
+        const request = http.request({ port: counter.port, host: '127.0.0.1', method, path: `/api/v1/broadcasts/${pathname}`, agent, timeout: 8000,
+            headers: { ...(as ? { Authorization: `Bearer ${as}` } : {}), ...(text === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) }) } }, (answer) => {
+            let all = '';
+            answer.on('data', (data) => { all += data; }).on('end', () => {
+                try { resolve({ status: answer.statusCode, json: all ? JSON.parse(all) : null, headers: answer.headers }); } catch (error) { reject(error); }
+            }).on('error', reject);
+        });
+        request.on('error', reject).on('timeout', () => request.destroy(new Error('no answer')));
+        request.end(text);
+    });
+}
+
+before(async () => {
+    [redisPort, mysqlPort] = [await freePort(), await freePort()];
+    redis = redisServer({ name: 'redis', port: redisPort, dir: path.join(dir, 'redis'), logFile: path.join(dir, 'redis.log'), durable: true });
+    mariadb = await mariadbServer({ name: 'mariadb', port: mysqlPort, dir: path.join(dir, 'mysql'), logFile: path.join(dir, 'mariadb.log'), user: 'hanabi', password: 'pw', database: 'hanabi' });
+    redis.start();
+    mariadb.start();
+    await Promise.all([waitForPort(redisPort), waitForPort(mysqlPort, 60000)]);
+    await migrate(`mysql://hanabi:pw@127.0.0.1:${mysqlPort}/hanabi`);
+    atEnd(async () => {
+        agent.destroy();
+        await Promise.all(counters.map((counter) => counter.stop()));
+        const logs = counters.map((counter) => fs.readFileSync(counter.options.logFile, 'utf8')).join('\n');
+        await Promise.all([redis.stop(), mariadb.stop()]);
+        if (!process.env.HANABI_KEEP_RUN) fs.rmSync(dir, { recursive: true, force: true });
+        else console.log(`kept: ${dir}`);
+        assert.doesNotMatch(logs, /Sanitizer|runtime error/, logs.slice(-5000));
+    });
+    await addCounter();
+    await addCounter({ HANABI_LOVE_RATE_PER_S: '100000', HANABI_LOVE_BURST: '10000000' });
+    await addCounter({ HANABI_LOVE_RATE_PER_S: '100000', HANABI_LOVE_BURST: '10000000' });
+});
+
+test('a batch, its resend, the total, the ranking; what is wrong is told', async () => {
+    const [counter, other] = counters;
+    const client = new RedisClient(redisPort);
+    await seedBroadcast(client, 'hearts', { state: 'live' });
+    await seedBroadcast(client, 'later');
+    await seedBroadcast(client, 'before', { state: 'ended' });
+    await sql("INSERT INTO users VALUES ('owner', 'owner', 'viewer', 1); INSERT INTO broadcasts (id, owner_id, title, version, created_at_ms) VALUES ('hearts', 'owner', 't', 1, 1), ('silent', 'owner', 't', 1, 1)");
+    const [ann, bob] = [token('ann', { name: 'Ann 花' }), token('bob')];
+    const tap = (body, as = ann, on = counter, id = 'hearts') => call(on, 'POST', `${id}/loves`, { as, body });
+    assert.deepEqual((await tap({ batch_id: 'a1', count: 5 })).json, { accepted: 5, total: 5 });
+    assert.deepEqual((await tap({ batch_id: 'a1', count: 5 })).json, { accepted: 5, total: 5 }, 'again');
+    assert.deepEqual((await tap({ batch_id: 'a1', count: 5 }, ann, other)).json, { accepted: 5, total: 5 }, 'again, elsewhere');
+    assert.deepEqual((await tap({ batch_id: 'a1', count: 7 }, bob)).json, { accepted: 7, total: 12 }, "another user's batch of the same name");
+    assert.deepEqual((await call(counter, 'GET', 'hearts/loves')).json, { total: 12 });
+    assert.deepEqual((await call(counter, 'GET', 'hearts/loves/ranking')).json, { ranking: [{ user_id: 'bob', name: 'bob', count: 7 }, { user_id: 'ann', name: 'Ann 花', count: 5 }] });
+    assert.deepEqual((await call(counter, 'GET', 'hearts/loves/ranking?limit=1', { as: ann })).json, { ranking: [{ user_id: 'bob', name: 'bob', count: 7 }], me: { rank: 2, count: 5 } });
+    assert.deepEqual((await call(counter, 'GET', 'silent/loves')).json, { total: 0 });
+    assert.deepEqual((await call(counter, 'GET', 'silent/loves/ranking')).json, { ranking: [] });
+    // A page that is being left sends its token in the body.
+    assert.deepEqual((await call(counter, 'POST', 'hearts/loves', { body: { batch_id: 'a2', count: 1, token: ann } })).json, { accepted: 1, total: 13 });
+    const refused = async (expected, code, ...args) => {
+        const answer = await tap(...args);
+        assert.deepEqual([answer.status, answer.json.error.code], [expected, code], JSON.stringify(answer.json));
+    };
+    for (const as of [null, 'forged', token('ann', { key: 'another secret' }), token('ann', { exp: 1 })]) assert.equal((await tap({ batch_id: 'x', count: 1 }, as)).status, 401);
+    await refused(404, 'not_found', { batch_id: 'x', count: 1 }, ann, counter, 'nobody');
+    await refused(409, 'not_live', { batch_id: 'x', count: 1 }, ann, counter, 'later');
+    await refused(409, 'over', { batch_id: 'x', count: 1 }, ann, counter, 'before');
+    for (const count of [0, -1, 1001, 1.5, '3', null, undefined]) await refused(400, 'invalid_count', { batch_id: 'x', count });
+    for (const batch of ['', 'a'.repeat(65), 'a b', 3, null, undefined, 'a|b']) await refused(400, 'invalid_batch_id', { batch_id: batch, count: 1 });
+    assert.equal((await call(counter, 'POST', 'hearts/loves', { as: ann, raw: '[1' })).status, 400);
+    assert.equal((await call(counter, 'GET', 'nobody/loves')).status, 404);
+    assert.equal((await call(counter, 'GET', 'hearts/loves/ranking?limit=101')).status, 400);
+    client.close();
+});
+
+test('the cap is honest: it says how many counted, then when to come back', async () => {
+    const client = new RedisClient(redisPort);
+    await seedBroadcast(client, 'capped', { state: 'live' });
+    client.close();
+    const eve = token('eve');
+    const tap = (batch, count) => call(counters[0], 'POST', 'capped/loves', { as: eve, body: { batch_id: batch, count } });
+    assert.equal((await tap('c1', 500)).json.accepted, 500);
+    const partly = (await tap('c2', 500)).json.accepted;
+    assert.ok(partly >= 100 && partly < 200, `600 at once and 30 a second: ${partly}`);
+    const limited = await tap('c3', 500).then((answer) => (answer.status === 429 ? answer : tap('c4', 500)));
+    assert.equal(limited.status, 429);
+    assert.equal(limited.json.error.code, 'rate_limited');
+    assert.match(limited.headers['retry-after'], /^[1-9]$/);
+    assert.equal((await tap('c2', 500)).json.accepted, partly, 'the resend of what counted in part says the same');
+});
+
+test('the chat hears the total once a second from one of the instances, and it only rises', async () => {
+    const client = new RedisClient(redisPort);
+    const listener = new RedisClient(redisPort);
+    await seedBroadcast(client, 'heard', { state: 'live' });
+    const told = [];
+    await listener.subscribe('hanabi:chat:all:heard', (channel, message) => told.push(...JSON.parse(message)));
+    const eve = token('eve');
+    for (let i = 0; i < 30; i += 1) {
+        await call(counters[1 + (i % 2)], 'POST', 'heard/loves', { as: eve, body: { batch_id: `b${i}`, count: 2 } });
+        await sleep(100);
+    }
+    await waitFor('the last total', () => told.at(-1)?.total === 60, 5000);
+    assert.ok(told.length >= 3 && told.length <= 7, `${told.length} messages in about 3 s`);
+    for (let i = 1; i < told.length; i += 1) assert.ok(told[i].total > told[i - 1].total && told[i].at_ms - told[i - 1].at_ms >= 900, JSON.stringify(told));
+    assert.ok(told.every((event) => event.type === 'love'));
+    client.close();
+    listener.close();
+});
+
+test('200 clients while love-counter, Redis and MariaDB are killed: MySQL has exactly what was acknowledged', { timeout: long ? 600000 : 150000 }, async (t) => {
+    const setup = new RedisClient(redisPort);
+    await seedBroadcast(setup, 'storm', { state: 'live' });
+    setup.close();
+    const [clients, batches] = [200, long ? 500 : 60];
+    const acknowledged = new Map();
+    let resends = 0;
+    let finished = 0;
+    const client = async (number) => {
+        const as = token(`u${number}`);
+        let sum = 0;
+        for (let i = 0; i < batches; i += 1) {
+            const body = { batch_id: `b${i}`, count: 1 + ((number * 7 + i * 13) % 20) };
+            // Every tenth is sent twice though it was answered, as after a lost answer.
+            let times = i % 10 === 0 ? 2 : 1;
+            for (let attempt = 0; times > 0; attempt += 1) {
+                const answer = await call(counters[1 + ((number + attempt) % 2)], 'POST', 'storm/loves', { as, body }).catch(() => null);
+                if (answer?.status === 200) {
+                    assert.equal(answer.json.accepted, body.count);
+                    times -= 1;
+                    continue;
+                }
+                assert.ok(!answer || answer.status === 503, JSON.stringify(answer?.json));
+                resends += 1;
+                await sleep(50 + Math.random() * 200);
+            }
+            sum += body.count;
+        }
+        acknowledged.set(`u${number}`, sum);
+        finished += 1;
+    };
+    const working = Promise.all(Array.from({ length: clients }, (_, number) => client(number)));
+    let kills = 0;
+    const victims = [() => counters[1].kill('SIGKILL'), () => redis.kill('SIGKILL'), () => counters[2].kill('SIGKILL'), () => mariadb.kill('SIGKILL')];
+    const killing = (async () => {
+        while (finished < clients && kills < (long ? 60 : 12)) {
+            await sleep(300 + Math.random() * 900);
+            victims[kills % victims.length]();
+            kills += 1;
+        }
+    })();
+    await working;
+    await killing;
+    const total = [...acknowledged.values()].reduce((sum, value) => sum + value, 0);
+    await Promise.all([waitForPort(redisPort), waitForPort(mysqlPort, 60000)]);
+    const after = await waitFor('Redis has loaded its data', async () => {
+        const client = new RedisClient(redisPort);
+        try { await client.script('broadcast_end', 'storm', 'owner'); return client; } catch (error) { client.close(); throw error; }
+    });
+    await waitFor('settled', async () => (await sql("SELECT settled_at_ms IS NOT NULL FROM loves WHERE broadcast_id = 'storm'")) === '1', 60000, 200);
+    assert.equal(Number(await sql("SELECT total FROM loves WHERE broadcast_id = 'storm'")), total);
+    assert.deepEqual(await numbers("SELECT user_id, taps FROM love_users WHERE broadcast_id = 'storm'"), acknowledged);
+    await waitFor('Redis is freed', async () => (await after.command('KEYS', 'hanabi:love:*storm')).length === 0, 20000, 200);
+    const ticks = (await sql("SELECT at_ms, total FROM love_ticks WHERE broadcast_id = 'storm' ORDER BY at_ms")).split('\n').map((line) => line.split('\t').map(Number));
+    for (let i = 1; i < ticks.length; i += 1) assert.ok(ticks[i][1] >= ticks[i - 1][1], 'ticks rise');
+    assert.equal(ticks.at(-1)[1], total);
+    // From MySQL now.
+    await sql("INSERT INTO broadcasts (id, owner_id, title, version, created_at_ms) VALUES ('storm', 'owner', 't', 1, 1)");
+    assert.deepEqual((await call(counters[1], 'GET', 'storm/loves')).json, { total });
+    const { ranking } = (await call(counters[1], 'GET', 'storm/loves/ranking?limit=3')).json;
+    assert.deepEqual(ranking.map((entry) => entry.count), [...acknowledged.values()].sort((a, b) => b - a).slice(0, 3));
+    assert.equal((await call(counters[1], 'POST', 'storm/loves', { as: token('u1'), body: { batch_id: 'late', count: 1 } })).json.error.code, 'over');
+    after.close();
+    t.diagnostic(`${clients} clients x ${batches} batches, ${total} taps, ${kills} kills, ${resends} resends`);
+    assert.ok(kills >= 8);
+});
