@@ -13,7 +13,8 @@
  * PUBLISH are one atomic step.
  *
  * Events that are not in the log have no id, and a later one replaces an earlier one:
- *   {"type":"viewers","now","unique","at_ms"}  {"type":"love","total","at_ms"}  {"type":"state","state","version","at_ms"}
+ *   {"type":"viewers","now","unique","at_ms"}  {"type":"love","total","at_ms"}
+ * {"type":"state","state","version","at_ms"}
  *   {"type":"notice","notice","text","at_ms"}
  *
  * Channels: CHANNEL_CHAT_ROOM<broadcast>:<room> and CHANNEL_CHAT_ALL<broadcast> carry a JSON array of such events, in

@@ -60,8 +60,8 @@
 #define KEY_LOVE_TICKS "hanabi:love:ticks:"
 /* hash: user -> "<taps left>:<ms>", the rate cap */
 #define KEY_LOVE_RATE "hanabi:love:rate:"
-/* hash with expiry, completed by "<broadcast>:<window>": "<user>|<batch_id>" -> "<accepted>:<total>", so that a batch that
- * is sent again is answered again and not counted again */
+/* hash with expiry, completed by "<broadcast>:<window>": "<user>|<batch_id>" -> "<accepted>:<total>", so that a batch
+ * that is sent again is answered again and not counted again */
 #define KEY_LOVE_BATCHES "hanabi:love:batches:"
 /* sorted set: broadcasts with hearts in Redis, by time of the first one (ms) */
 #define KEY_LOVE_ACTIVE "hanabi:love:active"
