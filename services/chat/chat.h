@@ -59,7 +59,8 @@ struct chat {
 
     struct message_queue inbox; /* from the workers; any thread */
     int inbox_fd;               /* eventfd that says so */
-    struct event *inbox_event, *tick_event;
+    struct event *inbox_event, *taken_event, *tick_event;
+    struct message *taken; /* out of the inbox, oldest first: see on_inbox() */
     struct worker *workers[CHAT_MAX_WORKERS];
     size_t worker_count, workers_quiet;
     bool is_draining, is_stopping;

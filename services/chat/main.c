@@ -55,10 +55,20 @@ static void on_message(struct chat *chat, struct message *message)
     }
 }
 
-static void read_inbox(struct chat *chat)
+static void take_inbox(struct chat *chat)
 {
-    struct message *message = message_queue_take(&chat->inbox), *next;
+    struct message **last = &chat->taken;
 
+    while (*last)
+        last = &(*last)->next;
+    *last = message_queue_take(&chat->inbox);
+}
+
+static void handle_taken(struct chat *chat)
+{
+    struct message *message = chat->taken, *next;
+
+    chat->taken = NULL;
     for (; message; message = next) {
         next = message->next;
         on_message(chat, message);
@@ -68,12 +78,23 @@ static void read_inbox(struct chat *chat)
     join_step_touched(chat);
 }
 
+static void on_taken(evutil_socket_t fd, short what, void *context)
+{
+    handle_taken(context);
+}
+
+/* What is taken now is handled in the loop's next turn, behind what Redis has sent up to then: whoever was told that a
+ * setting is saved and then writes a comment, finds it decorated so. */
 static void on_inbox(evutil_socket_t fd, short what, void *context)
 {
+    static const struct timeval next_turn = {0, 0};
+    struct chat *chat = context;
     eventfd_t count;
 
-    if (eventfd_read(fd, &count) == 0)
-        read_inbox(context);
+    if (eventfd_read(fd, &count) != 0)
+        return;
+    take_inbox(chat);
+    evtimer_add(chat->taken_event, &next_turn);
 }
 
 static void wake(void *context)
@@ -272,6 +293,7 @@ static int start(struct service *service, void *state)
         return -1;
     chat->inbox_event = event_new(service_loop(service), chat->inbox_fd, EV_READ | EV_PERSIST, on_inbox, chat);
     event_add(chat->inbox_event, NULL);
+    chat->taken_event = evtimer_new(service_loop(service), on_taken, chat);
     chat->tick_event = event_new(service_loop(service), -1, EV_PERSIST, on_tick, chat);
     event_add(chat->tick_event, &tick);
     return start_workers(chat);
@@ -305,8 +327,10 @@ static void stop(struct service *service, void *state)
     push_to_workers(chat, MESSAGE_QUIT, 0);
     for (size_t i = 0; i < chat->worker_count; i++)
         worker_join(chat->workers[i]);
-    if (chat->log_writer)
-        read_inbox(chat);
+    if (chat->log_writer) {
+        take_inbox(chat);
+        handle_taken(chat);
+    }
     if (chat->db)
         db_destroy(chat->db);
     if (chat->state_subscriber && chat->state_subscriber != chat->chat_subscriber)
@@ -326,6 +350,8 @@ static void stop(struct service *service, void *state)
     message_queue_clear(&chat->inbox);
     if (chat->inbox_event)
         event_free(chat->inbox_event);
+    if (chat->taken_event)
+        event_free(chat->taken_event);
     if (chat->tick_event)
         event_free(chat->tick_event);
     close(chat->inbox_fd);

@@ -105,6 +105,14 @@ static void answer_error(struct job *job, int code)
     }
 }
 
+static void on_written(int code, const struct redisReply *reply, void *context)
+{
+    struct job *job = context;
+
+    http_reply_json(job->request, job->change.success_status, json_pack("{s:I}", "version", (json_int_t)job->version));
+    job_free(job);
+}
+
 static void on_published(int code, const struct redisReply *reply, void *context)
 {
     struct job *job = context;
@@ -113,8 +121,8 @@ static void on_published(int code, const struct redisReply *reply, void *context
     if (code != 0)
         log_warn("setting.publish_failed", log_int("version", job->version), log_str("why", redis_link_strerror(code)),
                  log_str("request_id", http_request_id(job->request)));
-    http_reply_json(job->request, job->change.success_status, json_pack("{s:I}", "version", (json_int_t)job->version));
-    job_free(job);
+    /* Redis may answer us before it writes to its subscribers; it has written to all of them before it reads again. */
+    redis_link_command(job->sync->redis, on_written, job, 1, (const char *[]){"PING"}, NULL);
 }
 
 static void publish(struct job *job)
