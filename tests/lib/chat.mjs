@@ -31,6 +31,7 @@ export class Viewer {
         this.errors = [];
         this.answers = new Map(); // ref -> ack or error
         this.count = 0;
+        this.first = []; // the first frames as they came
         this.socket = new WebSocket(`ws://127.0.0.1:${port}${pathname ?? `/chat/v1/broadcasts/${broadcast}`}?${query}`, { perMessageDeflate: false });
         this.closed = new Promise((resolve) => {
             this.socket.on('close', (code) => { this.closeCode = code; resolve(code); });
@@ -40,6 +41,7 @@ export class Viewer {
     }
 
     onMessage(message) {
+        if (this.first.length < 300) this.first.push(message);
         if (message.events) this.events.push(...message.events.map((event) => ({ ...event, got_ms: Date.now() })));
         else if (message.type === 'hello') this.hello = message;
         else if (message.ref) this.answers.set(message.ref, message);

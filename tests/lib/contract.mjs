@@ -80,8 +80,8 @@ export class AsyncApi {
         this.schema = compiler(strict(this.document), 'asyncapi');
     }
 
-    /** Channel names as they are in keys.h: without the parameter. */
-    channelPrefixes() { return Object.keys(this.document.channels).map((name) => name.replace(/\{[^}]+\}$/, '')); }
+    /** Redis channels' names as they are in keys.h: without the parameter. */
+    channelPrefixes() { return Object.keys(this.document.channels).filter((name) => !name.startsWith('/')).map((name) => name.replace(/\{[^}]+\}$/, '')); }
 
     messages() { return Object.entries(this.document.components.messages); }
 

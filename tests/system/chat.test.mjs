@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
 import { ChatRig, token } from '../lib/chat.mjs';
+import { AsyncApi } from '../lib/contract.mjs';
 import { RedisClient } from '../lib/redis_client.mjs';
 import { sleep, waitFor } from '../lib/fixture.mjs';
 
@@ -435,6 +436,19 @@ test('a flood is thinned for viewers, fairly, the broadcaster never, and the log
     assert.ok(shown.length >= 10 && shown.length <= 60, `${shown.length} were shown`);
     assert.ok(new Set(shown.map((event) => event.user.id)).size >= 9, 'all talkers are seen');
     assert.deepEqual(talkers[9].comments.map((event) => event.id), talkers[0].comments.map((event) => event.id));
+});
+
+test('what the viewers of all these tests heard is what asyncapi.yaml says', (t) => {
+    const asyncapi = new AsyncApi();
+    const kinds = new Set();
+    for (const viewer of rig.viewers) {
+        for (const message of viewer.first) {
+            asyncapi.check('/chat/v1/broadcasts/{broadcast}', message);
+            for (const one of message.events ?? [message]) kinds.add(one.code ?? one.type);
+        }
+    }
+    t.diagnostic([...kinds].sort().join(' '));
+    for (const kind of ['hello', 'ack', 'comment', 'deleted', 'viewers', 'state', 'notice', 'rate_limited', 'too_long', 'invalid', 'token_elsewhere', 'full', 'banned']) assert.ok(kinds.has(kind), kind);
 });
 
 test('SIGTERM sends the viewers away and ends the process', async () => {
