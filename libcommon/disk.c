@@ -153,6 +153,20 @@ static int run_read(struct operation *op)
     return error;
 }
 
+/* ENOENT means that the file is gone, not that the whole folder is (not mounted): what is not seen may still be there.
+ */
+static int run_remove(struct operation *op)
+{
+    int error = remove(op->path) != 0 ? errno : 0;
+
+    if (error != ENOENT)
+        return error;
+    op->path[op->root_len] = '\0';
+    error = access(op->path, F_OK) == 0 ? ENOENT : ENODEV;
+    op->path[op->root_len] = '/';
+    return error;
+}
+
 static void run_operation(struct operation *op)
 {
     if (op->kind == OPERATION_WRITE)
@@ -160,7 +174,7 @@ static void run_operation(struct operation *op)
     else if (op->kind == OPERATION_READ)
         op->error = run_read(op);
     else
-        op->error = remove(op->path) != 0 ? errno : 0;
+        op->error = run_remove(op);
 }
 
 static void free_operation(struct operation *op)

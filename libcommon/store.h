@@ -47,6 +47,7 @@ struct store *store_create(struct event_base *loop, const struct store_options *
 void store_destroy(struct store *store);
 void store_put(struct store *store, const struct store_put *put, store_done_fn done, void *context);
 void store_get(struct store *store, const char *path, size_t max_bytes, store_get_fn done, void *context);
+/* STORE_MISSING: there was none (a bucket does not say so: 0). */
 void store_delete(struct store *store, const char *path, store_done_fn done, void *context);
 /* A service_ready_fn; from memory: what the last operation said. Idle or failing, it writes a small object of its own
  * every few seconds to know. */

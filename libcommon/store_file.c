@@ -59,6 +59,19 @@ static void on_done(int error, struct blob *blob, void *context)
     free(call);
 }
 
+static void on_removed(int error, struct blob *blob, void *context)
+{
+    struct call *call = context;
+
+    if (error != ENOENT) {
+        on_done(error, blob, context);
+        return;
+    }
+    call->done(STORE_MISSING, "", call->context);
+    free(call->path);
+    free(call);
+}
+
 static void on_got(int error, struct blob *blob, void *context)
 {
     struct call *call = context;
@@ -101,7 +114,7 @@ static void delete (void *self, const char *path, store_done_fn done, void *cont
     struct call *call = new_call(path, context);
 
     call->done = done;
-    disk_remove(store->disk, store->root, path, on_done, call);
+    disk_remove(store->disk, store->root, path, on_removed, call);
 }
 
 static const char *stuck(void *self)

@@ -9,6 +9,7 @@
  * Fields of the hash KEY_BROADCAST<id>:
  *   state, version
  *   title, owner_id, owner_name, key_hash (SHA-256 of the stream key, hex), created_at_ms
+ *   visibility      "private" when its archive is; else "public" or absent
  *   grace_ms        how long a suspended broadcast waits for its publisher
  *   session         number of the publishing session, rises with each connect
  *   connected       1 while that session's connection stands, as far as is known

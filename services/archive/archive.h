@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+struct archive_sweeper;
 struct archiver;
 struct mover;
 struct event;
@@ -34,6 +35,8 @@ struct archive_config {
     int64_t store_operations;
     int64_t share_window_s;
     int64_t settle_ms;
+    int64_t max_age_days;
+    int64_t prune_days;
     const char *die_after;
     int64_t batch;
     int64_t tail_entries;
@@ -53,6 +56,7 @@ struct archive {
     struct db *db;
     struct mover *mover;
     struct archiver *archiver;
+    struct archive_sweeper *sweeper;
 };
 
 extern const struct config_row archive_config_rows[];

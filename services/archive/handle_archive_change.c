@@ -6,6 +6,8 @@
 #include "libcommon/db.h"
 #include "libcommon/http_auth.h"
 #include "libcommon/log.h"
+#include "libcommon/redis_link.h"
+#include "proto/scripts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,20 +52,35 @@ static void run(struct db_connection *connection, void *context)
         job->code = change(connection, job);
 }
 
-static void answer_done(struct change_job *job)
+static void on_told(int code, const struct redisReply *reply, void *context)
 {
+    struct change_job *job = context;
     char token[ARCHIVE_TOKEN_SIZE];
 
+    if (code != 0) {
+        /* The row has it; the hash, which live-api answers from, has not: the caller repeats it. */
+        archive_reply_unavailable(job->request, "Redis");
+    } else {
+        archive_token_make(job->archive, job->view.id, token);
+        http_reply_json(job->request, 200,
+                        archive_view_to_json(job->archive, &job->view, job->view.is_private ? token : NULL, true));
+    }
+    free(job);
+}
+
+/* Takes the job. */
+static void answer_done(struct change_job *job)
+{
     log_info(job->visibility ? "archive.visibility_changed" : "archive.deletion_asked",
              log_str("broadcast", job->view.id), log_str("by", job->caller.subject),
              log_str("visibility", job->visibility), log_str("request_id", http_request_id(job->request)));
     if (!job->visibility) {
         http_reply_json(job->request, 202, json_pack("{s:s,s:s}", "id", job->view.id, "state", "deleting"));
+        free(job);
         return;
     }
-    archive_token_make(job->archive, job->view.id, token);
-    http_reply_json(job->request, 200,
-                    archive_view_to_json(job->archive, &job->view, job->view.is_private ? token : NULL, true));
+    redis_link_script(job->archive->state, &script_broadcast_visibility, on_told, job, 2,
+                      (const char *[]){job->view.id, job->visibility}, NULL);
 }
 
 static void done(int code, void *context)
@@ -78,8 +95,10 @@ static void done(int code, void *context)
         http_reply_error(job->request, 403, "not_the_owner", "only the broadcast's owner may do this");
     else if (!job->is_done)
         http_reply_error(job->request, 409, "not_archived", "the archive does not stand yet");
-    else
+    else {
         answer_done(job);
+        return;
+    }
     free(job);
 }
 

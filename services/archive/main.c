@@ -2,6 +2,7 @@
 #include "archive.h"
 
 #include "archive_http.h"
+#include "archive_sweeper.h"
 #include "archiver.h"
 
 #include "libcommon/db.h"
@@ -132,6 +133,7 @@ static int start(struct service *service, void *state)
         return -1;
     archive->mover = mover_create(archive);
     archive->archiver = archiver_create(archive);
+    archive->sweeper = archive_sweeper_create(archive);
     return start_http(archive);
 }
 
@@ -139,7 +141,8 @@ static void on_drain_poll(evutil_socket_t fd, short events, void *context)
 {
     struct archive *archive = context;
 
-    if (mover_is_idle(archive->mover) && archiver_is_idle(archive->archiver) && http_server_is_idle(archive->http))
+    if (mover_is_idle(archive->mover) && archiver_is_idle(archive->archiver) &&
+        archive_sweeper_is_idle(archive->sweeper) && http_server_is_idle(archive->http))
         service_drained(archive->service);
 }
 
@@ -150,6 +153,7 @@ static void drain(struct service *service, void *state)
 
     mover_drain(archive->mover);
     archiver_drain(archive->archiver);
+    archive_sweeper_drain(archive->sweeper);
     http_server_quiesce(archive->http);
     archive->drain_poll = event_new(service_loop(service), -1, EV_PERSIST, on_drain_poll, archive);
     event_add(archive->drain_poll, &period);
@@ -165,6 +169,8 @@ static void stop(struct service *service, void *state)
         mover_drain(archive->mover);
     if (archive->archiver)
         archiver_drain(archive->archiver);
+    if (archive->sweeper)
+        archive_sweeper_drain(archive->sweeper);
     if (archive->store)
         store_destroy(archive->store);
     archive->store = NULL;
@@ -183,6 +189,7 @@ static void stop(struct service *service, void *state)
         http_server_destroy(archive->http);
     mover_destroy(archive->mover);
     archiver_destroy(archive->archiver);
+    archive_sweeper_destroy(archive->sweeper);
     if (archive->drain_poll)
         event_free(archive->drain_poll);
 }

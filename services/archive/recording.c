@@ -150,7 +150,8 @@ char *recording_media(struct recording *recording, int rendition)
         target_s = SEGMENT_TARGET_DURATION_S;
     fprintf(out,
             "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:%" PRId64
-            "\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n",
+            "\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-"
+            "SEGMENTS\n",
             target_s);
     fflush(recording->renditions[rendition].out);
     fwrite(recording->renditions[rendition].body, 1, recording->renditions[rendition].body_len, out);

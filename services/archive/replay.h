@@ -18,7 +18,9 @@
 #define REPLAY_FILE_NAME_SIZE 32
 
 struct replay_file {
-    int64_t from_ms, to_ms; /* its events lie in [from_ms, to_ms); the last file of all includes its end */
+    /* Its events lie in [from_ms, to_ms). The last file of all includes its end, and where a minute was cut, what was
+     * said at that very moment may be on both sides. */
+    int64_t from_ms, to_ms;
     int64_t count;
 };
 

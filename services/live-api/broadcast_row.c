@@ -7,7 +7,7 @@
 
 #define COLUMNS                                                                                                        \
     "b.id, b.title, b.owner_id, u.name, b.state, b.version, b.created_at_ms, b.live_at_ms, b.ended_at_ms, "            \
-    "b.stream_key_sealed"
+    "b.stream_key_sealed, (SELECT a.visibility = 'private' FROM archives a WHERE a.broadcast_id = b.id)"
 
 int user_row_insert(struct db_connection *connection, const char *id, const char *name, const char *role,
                     int64_t now_ms)
@@ -54,6 +54,7 @@ static void take_row(const struct db_result *result, size_t row, struct broadcas
     view->created_at_ms = db_result_int(result, row, 6);
     view->live_at_ms = db_result_int(result, row, 7);
     view->ended_at_ms = db_result_int(result, row, 8);
+    view->is_private = db_result_int(result, row, 10) != 0;
     if (sealed && db_result_len(result, row, 9) <= sizeof(view->key_sealed)) {
         view->key_sealed_len = db_result_len(result, row, 9);
         memcpy(view->key_sealed, sealed, view->key_sealed_len);

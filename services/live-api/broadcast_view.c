@@ -31,6 +31,11 @@ json_t *broadcast_view_to_json(const struct live_api *api, const struct broadcas
                                playback, "thumbnail_url", thumbnail, "chat_url", chat, "status_url", status);
     if (!object)
         abort();
+    if (view->is_private && !for_owner) {
+        /* A signature over the broadcast's folder would open the recording too. */
+        json_object_set_new(object, "playback_url", json_null());
+        json_object_set_new(object, "thumbnail_url", json_null());
+    }
     set_time(object, "created_at_ms", view->created_at_ms);
     set_time(object, "live_at_ms", view->live_at_ms);
     set_time(object, "ended_at_ms", view->ended_at_ms);
@@ -61,7 +66,7 @@ static void take_time(const redisReply *reply, size_t i, int64_t *out)
 
 bool broadcast_view_overlay(struct broadcast_view *view, const redisReply *reply)
 {
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 8)
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 9)
         return false;
     enum broadcast_state state = broadcast_state_from_name(text_of(reply, 0));
     int64_t version = atoll(text_of(reply, 1));
@@ -71,6 +76,7 @@ bool broadcast_view_overlay(struct broadcast_view *view, const redisReply *reply
     take_text(reply, 2, view->title, sizeof(view->title));
     take_text(reply, 3, view->owner_id, sizeof(view->owner_id));
     take_text(reply, 4, view->owner_name, sizeof(view->owner_name));
+    view->is_private = view->is_private || strcmp(text_of(reply, 8), "private") == 0;
     if (version >= view->version) {
         view->state = state;
         view->version = version;
@@ -85,8 +91,9 @@ void broadcast_view_fetch(struct live_api *api, const char *id, redis_link_fn ca
 {
     char key[KEY_MAX];
 
-    redis_link_command(api->redis, callback, context, 10,
+    redis_link_command(api->redis, callback, context, 11,
                        (const char *[]){"HMGET", key_of(key, KEY_BROADCAST, id), "state", "version", "title",
-                                        "owner_id", "owner_name", "created_at_ms", "live_at_ms", "ended_at_ms"},
+                                        "owner_id", "owner_name", "created_at_ms", "live_at_ms", "ended_at_ms",
+                                        "visibility"},
                        NULL);
 }

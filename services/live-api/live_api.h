@@ -90,6 +90,7 @@ struct broadcast_view {
     int64_t created_at_ms;
     int64_t live_at_ms;  /* 0: never was */
     int64_t ended_at_ms; /* 0: has not */
+    bool is_private;     /* its recording is reached by sealed URL only: see archive */
     uint8_t key_sealed[STREAM_KEY_SEALED_MAX];
     size_t key_sealed_len; /* 0: none */
 };

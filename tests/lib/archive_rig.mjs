@@ -102,8 +102,9 @@ export class ArchiveRig {
 
     /** Comments into the log with chat's own script; but their times are given: `atMs(i)` rises. */
     async say(id, count, atMs, text = (i) => `comment ${i} 花火`) {
-        const script = scriptText('chat_append').replace(/, '\*', 'r'/, ", ARGV[i + 3], 'r'").replace('for i = 1, #ARGV, 3 do', 'for i = 1, #ARGV, 4 do');
-        assert.match(script, /ARGV\[i \+ 3\]/);
+        const script = scriptText('chat_append').replace('append(broadcast, room, e)', 'append(broadcast, room, e, id_given)').replace("'*', 'r'", "id_given, 'r'")
+            .replace('for i = 1, #ARGV, 3 do', 'for i = 1, #ARGV, 4 do').replace('ARGV[i + 2])', 'ARGV[i + 2], ARGV[i + 3])');
+        assert.match(script, /XADD'[^\n]*id_given[^]*#ARGV, 4 do[^]*ARGV\[i \+ 3\]\)/);
         const ids = [];
         let last = [0, 0];
         for (let i = 0; i < count;) {

@@ -1,6 +1,7 @@
 // proto/openapi.yaml and proto/asyncapi.yaml: linted, complete, and held against what the real services answer and publish.
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
+import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { createConfig, lint } from '@redocly/openapi-core';
@@ -43,27 +44,63 @@ test('an undocumented member, status or path is found out', () => {
 
 let rig;
 let settings;
+<<<<<<< HEAD
 let loves;
+=======
+let archive;
+>>>>>>> 77ef218 (archive: delete archives, and a page that replays the chat at any moment)
 const heard = [];
 
 before(async () => {
     rig = await ApiRig.start({ env: { 'live-api': { HANABI_PAYMENT_SECRET: 'contract' } } });
     settings = await rig.add('settings-sync', 'HANABI_SETTINGS_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt });
     await rig.ready(settings);
+<<<<<<< HEAD
     loves = await rig.add('love-counter', 'HANABI_LOVE_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt, HANABI_LOVE_BURST: '100' });
     await rig.ready(loves);
+=======
+    fs.mkdirSync(path.join(rig.dir, 'store'));
+    archive = await rig.add('archive', 'HANABI_ARCHIVE_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt, HANABI_HLS_SECRET: secrets.hls, HANABI_SEAL_SECRET: secrets.seal,
+        HANABI_STORE_URL: `file://${path.join(rig.dir, 'store')}`, HANABI_ARCHIVE_SETTLE_MS: '0' });
+    await rig.ready(archive);
+>>>>>>> 77ef218 (archive: delete archives, and a page that replays the chat at any moment)
     for (const channel of ['CHANNEL_BROADCAST', 'CHANNEL_STREAM', 'CHANNEL_SEGMENT_QUEUED', 'CHANNEL_ANNOUNCE', 'CHANNEL_SETTING'])
         await new RedisClient(rig.redisPort).subscribe(keys[channel], (name, message) => heard.push([name, JSON.parse(message)]));
 });
 
 /** One call, held against the document. */
 async function call(method, pathname, { as, body, raw, headers } = {}) {
+<<<<<<< HEAD
     const origin = pathname.startsWith('/status/') ? rig.status.origin : pathname.startsWith('/api/v1/settings') ? settings.origin : /\/loves/.test(pathname) ? loves.origin : rig.api.origin;
+=======
+    const owners = [['/status/', rig.status], ['/api/v1/settings', settings], ['/api/v1/archives', archive]];
+    const { origin } = owners.find(([prefix]) => pathname.startsWith(prefix))?.[1] ?? rig.api;
+>>>>>>> 77ef218 (archive: delete archives, and a page that replays the chat at any moment)
     const answer = await fetch(origin + pathname, { method, body: raw ?? (body === undefined ? undefined : JSON.stringify(body)), signal: AbortSignal.timeout(10000),
         headers: { ...(as ? { Authorization: `Bearer ${as}` } : {}), ...(body === undefined ? {} : { 'Content-Type': 'application/json' }), ...headers } });
     const json = await answer.json();
     openapi.check(method, new URL(pathname, origin).pathname, answer.status, answer.headers, json);
     return { status: answer.status, json };
+}
+
+/** An archive, from before it stands to its deletion. */
+async function callArchives(as, other) {
+    const { id } = (await call('POST', '/api/v1/broadcasts', { as, body: { title: 'to be archived' } })).json;
+    const one = `/api/v1/archives/${id}`;
+    const expected = [
+        [404, 'GET', '/api/v1/archives/nobody', {}], [401, 'GET', '/api/v1/archives?owner=me', {}], [400, 'GET', '/api/v1/archives?limit=x', {}], [200, 'GET', one, {}],
+        [409, 'DELETE', one, { as }], [409, 'PATCH', one, { as, body: { visibility: 'private' } }],
+    ];
+    for (const [want, method, pathname, options] of expected) assert.equal((await call(method, pathname, options)).status, want, `${method} ${pathname}`);
+    await call('POST', `/api/v1/broadcasts/${id}/end`, { as });
+    await waitFor('archived', async () => (await call('GET', one)).json.state === 'archived', 15000, 100);
+    await waitFor('the list', async () => (await call('GET', '/api/v1/archives')).json.archives.length === 1, 2000);
+    const then = [
+        [401, 'PATCH', one, { body: { visibility: 'private' } }], [403, 'PATCH', one, { as: other, body: { visibility: 'private' } }], [400, 'PATCH', one, { as, body: {} }],
+        [200, 'PATCH', one, { as, body: { visibility: 'private' } }], [404, 'GET', one, {}], [200, 'GET', one, { as }], [200, 'GET', '/api/v1/archives?owner=me', { as }],
+        [200, 'GET', `/api/v1/broadcasts/${id}`, {}], [401, 'DELETE', one, {}], [403, 'DELETE', one, { as: other }], [202, 'DELETE', one, { as }], [404, 'GET', one, { as }],
+    ];
+    for (const [want, method, pathname, options] of then) assert.equal((await call(method, pathname, options)).status, want, `${method} ${pathname}`);
 }
 
 /** Gifts and wallets, while `id` is on air. */
@@ -139,6 +176,7 @@ test('every operation answers as documented, when all is well and when it is not
         [400, 'PUT', `${setting}/decoration`, { as, body: { background: 'red', frame: 'gold' } }],
     ];
     for (const [want, method, pathname, options] of expected) assert.equal((await call(method, pathname, options)).status, want, `${method} ${pathname}`);
+    await callArchives(as, other);
     const missing = openapi.operations().map((o) => o.operation.operationId).filter((name) => !openapi.seen.has(name));
     assert.deepEqual(missing, [], 'every documented operation has been called with success');
 });
@@ -160,4 +198,5 @@ test('without MariaDB: the 503s are documented too', async () => {
     assert.equal((await call('GET', '/api/v1/broadcasts?state=ended')).status, 503);
     assert.equal((await call('GET', '/api/v1/broadcasts/nobody')).status, 503);
     assert.equal((await call('PUT', '/api/v1/settings/blocks/x', { as })).status, 503);
+    assert.equal((await call('GET', '/api/v1/archives')).status, 503);
 });

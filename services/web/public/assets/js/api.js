@@ -62,6 +62,13 @@ export const createTopup = (coins) => call('POST', '/api/v1/wallet/topups', { bo
 export const createPurchase = (purchase) => call('POST', '/api/v1/purchases', { body: purchase, auth: true });
 export const listSupporters = (id, limit) => call('GET', `${broadcastPath(id)}/supporters?limit=${limit}`);
 
+// ---- recordings ----
+
+export const listArchives = (filter) => call('GET', `/api/v1/archives?${new URLSearchParams(filter)}`);
+/* token: what opens a private one; its owner needs none. */
+export const getArchive = (id, token = null) =>
+    call('GET', `/api/v1/archives/${encodeURIComponent(id)}${token ? `?token=${encodeURIComponent(token)}` : ''}`, { auth: true });
+
 // ---- settings that steer comments ----
 
 const settingPath = (...parts) => `/api/v1/settings/${parts.map(encodeURIComponent).join('/')}`;

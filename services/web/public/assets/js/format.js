@@ -16,6 +16,13 @@ export function startedAgo({ state, created_at_ms: createdAtMs, live_at_ms: live
     return createdAtMs ? `Created ${ago(createdAtMs)}` : '';
 }
 
+/* A moment of a recording: 1:05, 1:02:03 */
+export function clock(ms) {
+    const s = Math.floor(ms / 1000);
+    const two = (n) => String(n).padStart(2, '0');
+    return s < 3600 ? `${Math.floor(s / 60)}:${two(s % 60)}` : `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
+}
+
 export const ownerName = (broadcast) => broadcast.owner?.name ?? '';
 
 export const STATE_LABEL = {
@@ -23,5 +30,5 @@ export const STATE_LABEL = {
     live: 'Live',
     suspended: 'Interrupted',
     ended: 'Ended',
-    archived: 'Ended',
+    archived: 'Recording',
 };

@@ -1,5 +1,5 @@
 /* The front page. It asks again every few seconds while it is looked at, and changes only the cards that changed. */
-import { listBroadcasts } from './api.js';
+import { listArchives, listBroadcasts } from './api.js';
 import { byId, el, setText } from './dom.js';
 import { ownerName, startedAgo, STATE_LABEL } from './format.js';
 
@@ -7,7 +7,7 @@ const REFRESH_MS = 8000;
 const SHELVES = [
     { id: 'live', states: ['live', 'suspended'], most: 60 },
     { id: 'soon', states: ['scheduled'], most: 12 },
-    { id: 'past', states: ['archived', 'ended'], most: 12 },
+    { id: 'past', states: ['ended'], most: 12, withArchives: true },
 ];
 
 let failures = 0;
@@ -16,7 +16,7 @@ let timer = null;
 function makeCard(id) {
     const image = el('img', { alt: '', loading: 'lazy', decoding: 'async' });
     image.addEventListener('load', () => image.setAttribute('data-loaded', ''));
-    const link = el('a', { href: `/watch/${encodeURIComponent(id)}`, dir: 'auto' });
+    const link = el('a', { dir: 'auto' });
     const badge = el('span', { class: 'badge' });
     const avatar = el('span', { class: 'avatar', 'aria-hidden': 'true' });
     const owner = el('p', { class: 'card-line', dir: 'auto' });
@@ -42,6 +42,8 @@ function updateCard(broadcast) {
     parts.badge.dataset.state = broadcast.state;
     setText(parts.badge, STATE_LABEL[broadcast.state] ?? '');
     setText(parts.link, broadcast.title || 'Untitled');
+    // A recording has a page of its own.
+    parts.link.href = `/${broadcast.state === 'archived' ? 'archive' : 'watch'}/${encodeURIComponent(broadcast.id)}`;
     setText(parts.owner, name);
     setText(parts.avatar, [...name][0]?.toUpperCase() ?? '');
     parts.avatar.hidden = !name;
@@ -81,9 +83,14 @@ function fillShelf({ id }, broadcasts) {
     setText(byId('live-count'), String(broadcasts.length));
 }
 
-async function listShelf({ states, most }) {
-    const lists = await Promise.all(states.map((state) => listBroadcasts({ state, limit: 40 })));
-    return lists.flatMap((list) => list.broadcasts ?? []).slice(0, most);
+/* Recordings are a service of their own: without it the page still says who is live. */
+const listRecordings = (limit) => listArchives({ limit }).then(({ archives }) => archives ?? [], () => []);
+
+async function listShelf({ states, most, withArchives = false }) {
+    const [lists, recordings] = await Promise.all([Promise.all(states.map((state) => listBroadcasts({ state, limit: 40 }))), withArchives ? listRecordings(most) : []]);
+    // What has just been archived may still be in the list of those that ended.
+    const byId = new Map([...recordings, ...lists.flatMap((list) => list.broadcasts ?? [])].reverse().map((broadcast) => [broadcast.id, broadcast]));
+    return [...byId.values()].reverse().slice(0, most);
 }
 
 async function refresh() {

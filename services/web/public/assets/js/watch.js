@@ -60,6 +60,8 @@ function onState(state) {
     badge.dataset.state = shown;
     badge.hidden = !STATE_LABEL[shown];
     setText(badge, STATE_LABEL[shown] ?? '');
+    byId('recording').href = `/archive/${encodeURIComponent(id)}`;
+    byId('recording').hidden = shown !== 'ended' && shown !== 'archived';
     if (broadcast && state === 'live' && broadcast.state === 'scheduled') describe();
 }
 
