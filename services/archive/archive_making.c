@@ -232,7 +232,7 @@ static void next_step(struct archive_making *making)
     case STEP_RECORDING:
         snprintf(making->source.broadcast, sizeof(making->source.broadcast), "%s", making->id);
         making->source.until_ms = making->plan.until_ms;
-        making->source.cursor.sequence = -1;
+        making->source.cursor.sequence = -2; /* in front of everything */
         replay_init(&making->replay, timeline_duration_ms(&making->timeline));
         begin_step(making, STEP_REPLAY);
         break;

@@ -127,6 +127,8 @@ int archive_removal_rows(struct db_connection *connection, const struct archive_
         code = archive_removal_comments(connection, removal->id, &is_over);
     while (code == 0 && !is_over);
     if (code == 0)
+        code = db_exec(connection, "DELETE FROM love_ticks WHERE broadcast_id = ?", DB_PARAMS(db_str(removal->id)));
+    if (code == 0)
         code = db_exec(connection, "DELETE FROM renditions WHERE broadcast_id = ?", DB_PARAMS(db_str(removal->id)));
     if (code == 0)
         code = db_exec(connection, "DELETE FROM archives WHERE broadcast_id = ? AND state = 'deleting'",

@@ -147,6 +147,17 @@ static void ask_log(struct candidate *candidate)
                         candidate->id);
 }
 
+/* Every heart has come to MySQL: love-counter frees its key when it has. */
+static void on_loves(int code, const redisReply *reply, void *context)
+{
+    struct candidate *candidate = context;
+
+    if (code != 0 || reply->type != REDIS_REPLY_INTEGER || reply->integer != 0)
+        drop(candidate);
+    else
+        ask_log(candidate);
+}
+
 /* No segment is on its way: the uploader has closed the playlist, and its rows stand. */
 static void on_uploads(int code, const redisReply *reply, void *context)
 {
@@ -155,7 +166,8 @@ static void on_uploads(int code, const redisReply *reply, void *context)
     if (code != 0 || reply->type != REDIS_REPLY_NIL)
         drop(candidate);
     else
-        ask_log(candidate);
+        redis_link_commandf(candidate->archiver->archive->state, on_loves, candidate, "EXISTS " KEY_LOVE "%s",
+                            candidate->id);
 }
 
 static void on_streams(int code, const redisReply *reply, void *context)

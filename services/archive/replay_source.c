@@ -4,6 +4,17 @@
 
 #define ROWS 2000
 
+/* Comments and hearts in one order: a total of hearts stands in front of what was said in its millisecond. Each part is
+ * cut by itself, so that a batch costs as much as it holds, not as what is left.
+ * Hearts settle by themselves, so the last total counts whenever it was written. */
+static const char select_batch[] =
+    "(SELECT at_ms, sequence, event FROM comments WHERE broadcast_id = ? AND at_ms >= ? AND at_ms < ? AND "
+    "(at_ms > ? OR sequence > ?) AND deleted = 0 AND type <> 'deleted' ORDER BY at_ms, sequence LIMIT 2000) "
+    "UNION ALL "
+    "(SELECT at_ms, -1, CONCAT('{\"type\":\"love\",\"total\":', total, ',\"at_ms\":', at_ms, '}') FROM love_ticks "
+    "WHERE broadcast_id = ? AND at_ms >= ? AND (at_ms > ? OR -1 > ?) ORDER BY at_ms LIMIT 2000) "
+    "ORDER BY at_ms, sequence LIMIT 2000";
+
 struct sink {
     struct replay *replay;
     struct replay_text *texts;
@@ -79,13 +90,11 @@ int replay_source_read(struct replay_source *source, struct db_connection *conne
     while (code == 0 && sink.code == 0 && sink.count == 0 && !source->is_read) {
         struct db_result *result = NULL;
 
-        code = db_query(connection,
-                        "SELECT at_ms, sequence, event FROM comments WHERE broadcast_id = ? AND at_ms >= ? AND "
-                        "at_ms < ? AND (at_ms > ? OR sequence > ?) AND deleted = 0 AND type <> 'deleted' "
-                        "ORDER BY at_ms, sequence LIMIT 2000",
-                        DB_PARAMS(db_str(source->broadcast), db_int(source->cursor.at_ms), db_int(source->until_ms),
-                                  db_int(source->cursor.at_ms), db_int(source->cursor.sequence)),
-                        ROWS, &result);
+        const struct db_param broadcast = db_str(source->broadcast), until = db_int(source->until_ms);
+        const struct db_param at = db_int(source->cursor.at_ms), sequence = db_int(source->cursor.sequence);
+
+        code = db_query(connection, select_batch,
+                        DB_PARAMS(broadcast, at, until, at, sequence, broadcast, at, at, sequence), ROWS, &result);
         if (code == 0 && take_rows(source, result, timeline, &sink))
             source->is_read = db_result_rows(result) < ROWS;
         db_result_free(result);

@@ -1,5 +1,5 @@
 /* What goes into the replay, read from MySQL in batches: comments, gifts and whatever else the log held, without what
- * was deleted. On a database worker. */
+ * was deleted, and the totals of hearts. On a database worker. */
 #pragma once
 
 #include "replay.h"
@@ -9,7 +9,7 @@ struct db_connection;
 
 /* Where the reading stands: behind this entry. */
 struct replay_cursor {
-    int64_t at_ms, sequence;
+    int64_t at_ms, sequence; /* -1: a total of hearts */
 };
 
 struct replay_source {

@@ -7,7 +7,7 @@ import { secrets, token } from '../lib/api_rig.mjs';
 import { ArchiveRig, makeSegments, mediaOf } from '../lib/archive_rig.mjs';
 import { waitFor } from '../lib/fixture.mjs';
 import { parseMaster, parseMedia } from '../lib/hls.mjs';
-import { scriptText } from '../lib/redis_client.mjs';
+import { keys, scriptText } from '../lib/redis_client.mjs';
 
 const isLong = process.env.HANABI_LONG === 'yes';
 let rig;
@@ -101,6 +101,7 @@ test('the API: one archive, the list, and nothing of a broadcast that is not the
 test('deleted comments are not replayed, and what has not come to MySQL is waited for', async () => {
     const segments = makeSegments(Date.now() - 20000, [5], 0);
     await rig.redis.command('ZADD', 'hanabi:uploads', '1', 'late');
+    await rig.redis.command('SET', `${keys.KEY_LOVE}late`, '7');
     await rig.seedBroadcast('late', segments, { endedAtMs: Date.now() });
     const append = scriptText('chat_append');
     const [rude] = await rig.redis.command('EVAL', append, '0', 'late', '0', '"type":"comment","user":{"id":"u1","name":"n"},"text":"rude"}');
@@ -116,8 +117,14 @@ test('deleted comments are not replayed, and what has not come to MySQL is waite
     await waitFor('a look', async () => Number(/hanabi_archive_unarchived_seconds ([\d.e+-]+)/.exec(await (await fetch(`${service.admin}/metrics`)).text())[1]) > 4.5, 5000);
     assert.equal(await rig.redis.command('HGET', 'hanabi:broadcast:late', 'state'), 'ended', 'a gift is still to come');
     await rig.sql('DELETE FROM outbox');
+    await rig.sql(`INSERT INTO love_ticks VALUES ('late', ${segments[0].wallMs + 500}, 3), ('late', ${segments[1].wallMs + 250}, 7)`);
+    const looks = async () => Number(/hanabi_archive_unarchived_seconds ([\d.e+-]+)/.exec(await (await fetch(`${service.admin}/metrics`)).text())[1]);
+    const then = await looks();
+    await waitFor('two more looks', async () => await looks() > then + 2, 5000);
+    assert.equal(await rig.redis.command('HGET', 'hanabi:broadcast:late', 'state'), 'ended', 'hearts are still to come');
+    await rig.redis.command('DEL', `${keys.KEY_LOVE}late`);
     await rig.waitArchived('late');
-    assert.deepEqual(readReplay('late').events.map((event) => event.text), ['kind']);
+    assert.deepEqual(readReplay('late').events.map(({ type, text, total, media_ms: mediaMs }) => [type, text ?? total, mediaMs]), [['love', 3, 500], ['love', 7, 2250], ['comment', 'kind', 10000]]);
 });
 
 test('a broadcast that was never on air is archived too, without a picture', async () => {

@@ -46,6 +46,7 @@ async function talk() {
     const timer = setInterval(() => {
         const text = `word ${said.length + 1}`;
         said.push(text);
+        api(stack, 'POST', `/broadcasts/${broadcast.id}/loves`, { token: session.token, body: { batch_id: `b${said.length}`, count: 3 } }).catch(() => {});
         socket.send(JSON.stringify({ type: 'comment', ref: text, text }));
     }, 500);
     return () => { clearInterval(timer); setTimeout(() => socket.close(), 500); };
@@ -63,6 +64,9 @@ test('the replay holds every comment once; the drop has moved nothing', async (t
     const files = await Promise.all(index.files.map((entry) => get(new URL(entry.url, new URL(archive.chat_index_url, stack.origin)))));
     events = files.flatMap((one) => one.events);
     assert.deepEqual(events.filter((event) => event.type === 'comment').map((event) => event.text), said);
+    const totals = events.filter((event) => event.type === 'love').map((event) => event.total);
+    assert.ok(totals.length > 3 && totals.every((total, i) => i === 0 || total > totals[i - 1]), totals.join());
+    assert.equal(totals.at(-1), (await api(stack, 'GET', `/broadcasts/${broadcast.id}/loves`)).json.total, 'all hearts');
     // Within a session media goes as the clock does; over the drop the clock goes on alone.
     let jumps = 0;
     for (let i = 1; i < events.length; i += 1) {
@@ -110,6 +114,8 @@ test('Chromium: open the archive, seek to the middle, the comments of that momen
     await page.evaluate((s) => { document.querySelector('#video').pause(); document.querySelector('#video').currentTime = s; }, middleMs / 1000);
     const expected = events.filter((event) => event.type === 'comment' && event.media_ms <= middleMs).map((event) => event.text);
     await waitFor('the comments of the middle', async () => (await words(page)).join() === expected.join(), 10000, 50);
+    const hearts = events.findLast((event) => event.type === 'love' && event.media_ms <= middleMs).total;
+    assert.equal(await page.locator('#hearts').textContent(), `♥ ${hearts}`);
     await screenshot(page, 'archive-middle');
     // Playing on, they come in step with the picture.
     await page.evaluate(() => document.querySelector('#video').play());

@@ -40,26 +40,28 @@ static void test_one_url_per_window(void **state)
     assert_string_not_equal(last, next);
 }
 
-/* What HMGET answers: nil for an empty string. */
-static struct redisReply *reply_of(const char *const values[8])
-{
-    static struct redisReply elements[8], *pointers[8], reply;
+#define FIELDS 9 /* of the hash that broadcast_view_fetch() asks for */
 
-    for (size_t i = 0; i < 8; i++) {
+/* What HMGET answers: nil for an empty string. */
+static struct redisReply *reply_of(const char *const values[FIELDS])
+{
+    static struct redisReply elements[FIELDS], *pointers[FIELDS], reply;
+
+    for (size_t i = 0; i < FIELDS; i++) {
         elements[i] = (struct redisReply){.type = values[i] ? REDIS_REPLY_STRING : REDIS_REPLY_NIL,
                                           .str = (char *)(uintptr_t)values[i],
                                           .len = values[i] ? strlen(values[i]) : 0};
         pointers[i] = &elements[i];
     }
-    reply = (struct redisReply){.type = REDIS_REPLY_ARRAY, .elements = 8, .element = pointers};
+    reply = (struct redisReply){.type = REDIS_REPLY_ARRAY, .elements = FIELDS, .element = pointers};
     return &reply;
 }
 
 static void test_redis_wins_unless_it_is_older(void **state)
 {
-    static const char *const newer[8] = {"live", "9", "new title", "o", "name", "1", "5", NULL};
-    static const char *const older[8] = {"scheduled", "3", "new title", "o", "name", "1", NULL, NULL};
-    static const char *const unknown[8] = {NULL};
+    static const char *const newer[FIELDS] = {"live", "9", "new title", "o", "name", "1", "5", NULL};
+    static const char *const older[FIELDS] = {"scheduled", "3", "new title", "o", "name", "1", NULL, NULL};
+    static const char *const unknown[FIELDS] = {NULL};
     struct broadcast_view view = {.id = "b1", .state = BROADCAST_SUSPENDED, .version = 7};
 
     assert_false(broadcast_view_overlay(&view, reply_of(unknown)));
@@ -70,6 +72,20 @@ static void test_redis_wins_unless_it_is_older(void **state)
     assert_int_equal(view.state, BROADCAST_LIVE);
     assert_int_equal(view.version, 9);
     assert_int_equal(view.live_at_ms, 5);
+}
+
+static void test_a_private_recording_has_no_url_but_for_its_owner(void **state)
+{
+    static const char *const hidden[FIELDS] = {"archived", "9", "t", "o", "name", "1", "5", "6", "private"};
+    struct broadcast_view view = {.id = "b1"};
+
+    assert_true(broadcast_view_overlay(&view, reply_of(hidden)));
+    json_t *for_others = broadcast_view_to_json(&api, &view, false), *own = broadcast_view_to_json(&api, &view, true);
+    assert_true(json_is_null(json_object_get(for_others, "playback_url")));
+    assert_true(json_is_null(json_object_get(for_others, "thumbnail_url")));
+    assert_true(json_is_string(json_object_get(own, "playback_url")));
+    json_decref(for_others);
+    json_decref(own);
 }
 
 static void test_the_key_is_for_the_owner(void **state)
@@ -95,6 +111,7 @@ int main(void)
         cmocka_unit_test(test_playback_url),
         cmocka_unit_test(test_one_url_per_window),
         cmocka_unit_test(test_redis_wins_unless_it_is_older),
+        cmocka_unit_test(test_a_private_recording_has_no_url_but_for_its_owner),
         cmocka_unit_test(test_the_key_is_for_the_owner),
     };
 
