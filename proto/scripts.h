@@ -11,10 +11,10 @@ extern const struct redis_script script_broadcast_retitle;  /* live-api */
 extern const struct redis_script script_broadcast_saved;    /* live-api: the state stands in MySQL */
 extern const struct redis_script script_broadcast_archived; /* archive: everything stands in the store */
 extern const struct redis_script script_broadcast_visibility; /* archive */
-extern const struct redis_script script_stream_key_renew;   /* live-api */
-extern const struct redis_script script_session_open;       /* ingest */
-extern const struct redis_script script_session_touch;      /* ingest: media arrived */
-extern const struct redis_script script_session_close;      /* ingest */
+extern const struct redis_script script_stream_key_renew;     /* live-api */
+extern const struct redis_script script_session_open;         /* ingest */
+extern const struct redis_script script_session_touch;        /* ingest: media arrived */
+extern const struct redis_script script_session_close;        /* ingest */
 extern const struct redis_script script_watch_expire; /* segment-uploader: silence -> suspended, grace over -> ended */
 extern const struct redis_script script_segment_push; /* transcoder child */
 extern const struct redis_script script_segment_done; /* segment-uploader */

@@ -44,38 +44,28 @@ test('an undocumented member, status or path is found out', () => {
 
 let rig;
 let settings;
-<<<<<<< HEAD
 let loves;
-=======
 let archive;
->>>>>>> 77ef218 (archive: delete archives, and a page that replays the chat at any moment)
 const heard = [];
 
 before(async () => {
     rig = await ApiRig.start({ env: { 'live-api': { HANABI_PAYMENT_SECRET: 'contract' } } });
     settings = await rig.add('settings-sync', 'HANABI_SETTINGS_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt });
     await rig.ready(settings);
-<<<<<<< HEAD
     loves = await rig.add('love-counter', 'HANABI_LOVE_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt, HANABI_LOVE_BURST: '100' });
     await rig.ready(loves);
-=======
     fs.mkdirSync(path.join(rig.dir, 'store'));
     archive = await rig.add('archive', 'HANABI_ARCHIVE_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt, HANABI_HLS_SECRET: secrets.hls, HANABI_SEAL_SECRET: secrets.seal,
         HANABI_STORE_URL: `file://${path.join(rig.dir, 'store')}`, HANABI_ARCHIVE_SETTLE_MS: '0' });
     await rig.ready(archive);
->>>>>>> 77ef218 (archive: delete archives, and a page that replays the chat at any moment)
     for (const channel of ['CHANNEL_BROADCAST', 'CHANNEL_STREAM', 'CHANNEL_SEGMENT_QUEUED', 'CHANNEL_ANNOUNCE', 'CHANNEL_SETTING'])
         await new RedisClient(rig.redisPort).subscribe(keys[channel], (name, message) => heard.push([name, JSON.parse(message)]));
 });
 
 /** One call, held against the document. */
 async function call(method, pathname, { as, body, raw, headers } = {}) {
-<<<<<<< HEAD
-    const origin = pathname.startsWith('/status/') ? rig.status.origin : pathname.startsWith('/api/v1/settings') ? settings.origin : /\/loves/.test(pathname) ? loves.origin : rig.api.origin;
-=======
-    const owners = [['/status/', rig.status], ['/api/v1/settings', settings], ['/api/v1/archives', archive]];
-    const { origin } = owners.find(([prefix]) => pathname.startsWith(prefix))?.[1] ?? rig.api;
->>>>>>> 77ef218 (archive: delete archives, and a page that replays the chat at any moment)
+    const service = [[/^\/status\//, rig.status], [/^\/api\/v1\/settings/, settings], [/^\/api\/v1\/archives/, archive], [/\/loves(\/|\?|$)/, loves]].find(([fits]) => fits.test(pathname))?.[1] ?? rig.api;
+    const { origin } = service;
     const answer = await fetch(origin + pathname, { method, body: raw ?? (body === undefined ? undefined : JSON.stringify(body)), signal: AbortSignal.timeout(10000),
         headers: { ...(as ? { Authorization: `Bearer ${as}` } : {}), ...(body === undefined ? {} : { 'Content-Type': 'application/json' }), ...headers } });
     const json = await answer.json();
