@@ -3,11 +3,13 @@
 
 #include "libcommon/alloc.h"
 #include "libcommon/buffer.h"
+#include "libcommon/public_address.h"
 
 #include <curl/curl.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 
 #define CONNECT_TIMEOUT_MS 2000L
 /* A transfer that crawls below this for so long has been cut, whatever TCP thinks. */
@@ -23,6 +25,7 @@ struct transfer {
     size_t sent;
     struct buffer answer;
     char error[CURL_ERROR_SIZE];
+    bool is_refused; /* it led to an address that is not public */
     http_client_fn done;
     void *context;
 };
@@ -65,6 +68,18 @@ static size_t on_answer(char *bytes, size_t size, size_t count, void *context)
     return buffer_append(&transfer->answer, bytes, size * count) == 0 ? size * count : 0;
 }
 
+/* Asked with the address that is about to be connected to, whatever the name stood for before. */
+static curl_socket_t on_open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct transfer *transfer = context;
+
+    if (!address_is_public(&address->addr)) {
+        transfer->is_refused = true;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 static void free_transfer(struct transfer *transfer)
 {
     TAILQ_REMOVE(&transfer->client->transfers, transfer, link);
@@ -87,7 +102,9 @@ static void finish_transfer(struct transfer *transfer, CURLcode result)
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
     if (result != CURLE_OK || status == 0) {
         status = 0;
-        why = transfer->error[0] ? transfer->error : curl_easy_strerror(result);
+        why = transfer->is_refused ? "its address is not public"
+              : transfer->error[0] ? transfer->error
+                                   : curl_easy_strerror(result);
     }
     transfer->done((int)status, why, answer, transfer->context);
     blob_unref(answer);
@@ -243,6 +260,10 @@ void http_client_send(struct http_client *client, const struct http_client_reque
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_answer);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+    if (request->only_public) {
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
+    }
     if (request->sigv4) {
         curl_easy_setopt(easy, CURLOPT_AWS_SIGV4, request->sigv4);
         curl_easy_setopt(easy, CURLOPT_USERPWD, request->user_password);

@@ -3,6 +3,8 @@
 
 #include "libcommon/blob.h"
 
+#include <stdbool.h>
+
 struct event_base;
 struct http_client;
 
@@ -15,6 +17,7 @@ struct http_client_request {
     const char *sigv4;          /* libcurl's CURLOPT_AWS_SIGV4, or NULL */
     int64_t timeout_ms;
     size_t max_response_bytes;
+    bool only_public; /* refuse to connect to any address that is not public (public_address.h), after DNS */
 };
 
 /* `status` is that of the answer, or 0 with a phrase in `why` when there was none. `answer` is borrowed, and NULL when

@@ -116,8 +116,8 @@
 #define CHANNEL_SEGMENT_QUEUED "hanabi:segment.queued"
 /* {"type":"segment.published","id","sequence","duration_ms","discontinuity"}: can be fetched, playlist included */
 #define CHANNEL_SEGMENT_PUBLISHED "hanabi:segment.published"
-/* {"type":"broadcast.live","id","title","owner":{"id","name"},"playback_url","at_ms"}: once per broadcast, at the first
- * live */
+/* {"type":"broadcast.live","id","title","owner":{"id","name"},"playback_url","at_ms"}: at the first live of a
+ * broadcast; at least once */
 #define CHANNEL_ANNOUNCE "hanabi:announce"
 /* completed by "<broadcast>:<room>": a JSON array of events for the viewers of one room */
 #define CHANNEL_CHAT_ROOM "hanabi:chat:room:"

@@ -1,13 +1,10 @@
 #include "broadcast_row.h"
 
 #include "libcommon/db.h"
+#include "search.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define COLUMNS                                                                                                        \
-    "b.id, b.title, b.owner_id, u.name, b.state, b.version, b.created_at_ms, b.live_at_ms, b.ended_at_ms, "            \
-    "b.stream_key_sealed, (SELECT a.visibility = 'private' FROM archives a WHERE a.broadcast_id = b.id)"
 
 int user_row_insert(struct db_connection *connection, const char *id, const char *name, const char *role,
                     int64_t now_ms)
@@ -34,13 +31,15 @@ int broadcast_row_insert(struct db_connection *connection, const struct broadcas
             DB_PARAMS(db_str(view->id), db_str(view->owner_id), db_str(view->title), db_str(key_hash),
                       db_bytes(view->key_sealed, view->key_sealed_len), db_int(grace_ms), db_int(view->created_at_ms)));
     if (code == 0)
+        code = search_index(connection, view->id, view->title, view->owner_name);
+    if (code == 0)
         code = db_commit(connection);
     if (code != 0)
         db_rollback(connection);
     return code;
 }
 
-static void take_row(const struct db_result *result, size_t row, struct broadcast_view *view)
+void broadcast_row_take(const struct db_result *result, size_t row, struct broadcast_view *view)
 {
     const char *sealed = db_result_value(result, row, 9);
 
@@ -64,13 +63,13 @@ static void take_row(const struct db_result *result, size_t row, struct broadcas
 int broadcast_row_load(struct db_connection *connection, const char *id, struct broadcast_view *view, bool *found)
 {
     struct db_result *result = NULL;
-    int code =
-        db_query(connection, "SELECT " COLUMNS " FROM broadcasts b JOIN users u ON u.id = b.owner_id WHERE b.id = ?",
-                 DB_PARAMS(db_str(id)), 1, &result);
+    int code = db_query(
+        connection, "SELECT " BROADCAST_COLUMNS " FROM broadcasts b JOIN users u ON u.id = b.owner_id WHERE b.id = ?",
+        DB_PARAMS(db_str(id)), 1, &result);
 
     *found = code == 0 && db_result_rows(result) == 1;
     if (*found)
-        take_row(result, 0, view);
+        broadcast_row_take(result, 0, view);
     db_result_free(result);
     return code;
 }
@@ -83,7 +82,7 @@ int broadcast_row_list(struct db_connection *connection, const struct broadcast_
     int64_t before_ms = query->from.created_at_ms > 0 ? query->from.created_at_ms : INT64_MAX;
     struct db_result *result = NULL;
     int code = db_query(connection,
-                        "SELECT " COLUMNS " FROM broadcasts b JOIN users u ON u.id = b.owner_id"
+                        "SELECT " BROADCAST_COLUMNS " FROM broadcasts b JOIN users u ON u.id = b.owner_id"
                         " WHERE (? IS NULL OR b.state = ?) AND (? IS NULL OR b.owner_id = ?)"
                         " AND (b.created_at_ms < ? OR (b.created_at_ms = ? AND b.id < ?))"
                         " ORDER BY b.created_at_ms DESC, b.id DESC LIMIT ?",
@@ -93,7 +92,7 @@ int broadcast_row_list(struct db_connection *connection, const struct broadcast_
 
     *count = code == 0 ? db_result_rows(result) : 0;
     for (size_t row = 0; row < *count; row++)
-        take_row(result, row, &views[row]);
+        broadcast_row_take(result, row, &views[row]);
     db_result_free(result);
     return code;
 }
@@ -107,9 +106,20 @@ int broadcast_row_set_key(struct db_connection *connection, const char *id, cons
                    DB_PARAMS(db_str(key_hash), db_bytes(sealed, sealed_len), db_str(id)));
 }
 
-int broadcast_row_set_title(struct db_connection *connection, const char *id, const char *title)
+int broadcast_row_set_title(struct db_connection *connection, const char *id, const char *title, const char *owner_name)
 {
-    return db_exec(connection, "UPDATE broadcasts SET title = ? WHERE id = ?", DB_PARAMS(db_str(title), db_str(id)));
+    int code = db_begin(connection);
+
+    if (code == 0)
+        code =
+            db_exec(connection, "UPDATE broadcasts SET title = ? WHERE id = ?", DB_PARAMS(db_str(title), db_str(id)));
+    if (code == 0)
+        code = search_index(connection, id, title, owner_name);
+    if (code == 0)
+        code = db_commit(connection);
+    if (code != 0)
+        db_rollback(connection);
+    return code;
 }
 
 static struct db_param time_param(int64_t time_ms)

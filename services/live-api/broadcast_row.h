@@ -4,8 +4,14 @@
 #include "live_api.h"
 
 struct db_connection;
+struct db_result;
 
 #define BROADCAST_LIST_MAX 100
+
+/* What broadcast_row_take() takes, of broadcasts b and users u. */
+#define BROADCAST_COLUMNS                                                                                              \
+    "b.id, b.title, b.owner_id, u.name, b.state, b.version, b.created_at_ms, b.live_at_ms, b.ended_at_ms, "            \
+    "b.stream_key_sealed, (SELECT a.visibility = 'private' FROM archives a WHERE a.broadcast_id = b.id)"
 
 /* Where a list goes on: rows older than this one. */
 struct broadcast_cursor {
@@ -32,7 +38,10 @@ int broadcast_row_list(struct db_connection *connection, const struct broadcast_
                        struct broadcast_view *views, size_t *count);
 int broadcast_row_set_key(struct db_connection *connection, const char *id, const char *key_hash, const uint8_t *sealed,
                           size_t sealed_len);
-int broadcast_row_set_title(struct db_connection *connection, const char *id, const char *title);
+/* With what search finds it by. */
+int broadcast_row_set_title(struct db_connection *connection, const char *id, const char *title,
+                            const char *owner_name);
+void broadcast_row_take(const struct db_result *result, size_t row, struct broadcast_view *view);
 /* Writes the state if the row's version is lower. */
 int broadcast_row_save_state(struct db_connection *connection, const struct broadcast_view *view);
 /* `first` true: nobody has announced it before. */

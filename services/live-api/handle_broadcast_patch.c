@@ -31,7 +31,7 @@ static void run(struct db_connection *connection, void *context)
     job->code = broadcast_row_load(connection, id, &job->view, &job->found);
     job->allowed = strcmp(job->view.owner_id, job->caller.subject) == 0 || strcmp(job->caller.role, "operator") == 0;
     if (job->code == 0 && job->found && job->allowed)
-        job->code = broadcast_row_set_title(connection, id, job->title);
+        job->code = broadcast_row_set_title(connection, id, job->title, job->view.owner_name);
 }
 
 static void on_fetched(int code, const struct redisReply *reply, void *context)

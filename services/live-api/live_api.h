@@ -21,10 +21,13 @@ struct redisReply;
 struct service;
 struct event;
 struct live_list;
+struct notice_waiters;
 struct outbox_relay;
 struct reseeder;
+struct search_indexer;
 struct state_saver;
 struct subscriber;
+struct webhook_sender;
 
 #define STREAM_KEY_SIZE       41  /* "hk_" and 36 characters, with the NUL; room to spare */
 #define STREAM_KEY_HASH_SIZE  65  /* SHA-256 in hex, with the NUL */
@@ -46,6 +49,10 @@ struct live_api_config {
     int64_t token_s;
     int64_t platform_percent;
     const char *payment_secret; /* "": no payments */
+    int64_t notice_waiters_max;
+    const char *public_url; /* "": as callers find us */
+    bool webhook_private;
+    int64_t webhook_timeout_ms, webhook_attempts, webhook_retry_ms, webhook_disable_ms, webhook_queue;
     bool local_mode;
 };
 
@@ -61,6 +68,10 @@ struct live_api {
     struct reseeder *reseeder;
     struct live_list *live_list;
     struct outbox_relay *gifts;
+    struct notice_waiters *notice_waiters;
+    struct search_indexer *search_indexer;
+    struct webhook_sender *webhook_sender;
+    struct outbox_relay *announcer;
     struct event *drain_poll;
     uint8_t seal_key[32];
 };
@@ -149,3 +160,15 @@ void handle_purchase_post(struct http_request *request, void *context);
 void handle_purchase_list(struct http_request *request, void *context);
 void handle_supporters(struct http_request *request, void *context);
 void handle_payment_webhook(struct http_request *request, void *context);
+void handle_follow_put(struct http_request *request, void *context);
+void handle_follow_delete(struct http_request *request, void *context);
+void handle_follow_get(struct http_request *request, void *context);
+void handle_follow_list(struct http_request *request, void *context);
+void handle_notifications_get(struct http_request *request, void *context);
+void handle_notifications_read(struct http_request *request, void *context);
+void handle_search(struct http_request *request, void *context);
+void handle_oembed(struct http_request *request, void *context);
+void handle_webhook_post(struct http_request *request, void *context);
+void handle_webhook_list(struct http_request *request, void *context);
+void handle_webhook_delete(struct http_request *request, void *context);
+void handle_webhook_deliveries(struct http_request *request, void *context);

@@ -1,23 +1,28 @@
 /* live-api: see README.md. */
 #include "live_api.h"
 
+#include "announcer.h"
 #include "libcommon/db.h"
 #include "libcommon/log.h"
 #include "libcommon/redis_link.h"
 #include "libcommon/service.h"
 #include "libcommon/subscriber.h"
 #include "live_list.h"
+#include "notice_waiters.h"
 #include "outbox.h"
 #include "proto/keys.h"
 #include "reseeder.h"
+#include "search.h"
 #include "state_saver.h"
+#include "webhook.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <sodium.h>
 #include <string.h>
 
-#define DRAIN_POLL_MS 20
+#define DRAIN_POLL_MS     20
+#define OTHER_CONNECTIONS 10000
 
 static struct live_api api_state;
 
@@ -28,6 +33,7 @@ static void on_redis_up(void *context)
     /* Both exist once start() is through: the link connects from the loop. */
     reseeder_wake(api->reseeder);
     state_saver_wake(api->saver);
+    outbox_relay_wake(api->announcer);
 }
 
 static void on_chat_redis_up(void *context)
@@ -41,8 +47,10 @@ static void on_resubscribed(bool first, void *context)
 {
     struct live_api *api = context;
 
-    if (!first)
+    if (!first) {
         reseeder_wake(api->reseeder);
+        notice_waiters_missed(api->notice_waiters);
+    }
     state_saver_wake(api->saver);
 }
 
@@ -50,7 +58,10 @@ static void on_message(const char *channel, const char *message, size_t len_byte
 {
     struct live_api *api = context;
 
-    state_saver_wake(api->saver);
+    if (strcmp(channel, CHANNEL_ANNOUNCE) == 0)
+        notice_waiters_announce(api->notice_waiters, message, len_bytes);
+    else
+        state_saver_wake(api->saver);
 }
 
 static void add_routes(struct live_api *api)
@@ -75,6 +86,18 @@ static void add_routes(struct live_api *api)
         {"POST", "/api/v1/purchases", handle_purchase_post},
         {"GET", "/api/v1/purchases", handle_purchase_list},
         {"POST", "/api/v1/payments/webhook", handle_payment_webhook},
+        {"GET", "/api/v1/follows", handle_follow_list},
+        {"GET", "/api/v1/follows/{user_id}", handle_follow_get},
+        {"PUT", "/api/v1/follows/{user_id}", handle_follow_put},
+        {"DELETE", "/api/v1/follows/{user_id}", handle_follow_delete},
+        {"GET", "/api/v1/notifications", handle_notifications_get},
+        {"POST", "/api/v1/notifications/read", handle_notifications_read},
+        {"POST", "/api/v1/webhooks", handle_webhook_post},
+        {"GET", "/api/v1/webhooks", handle_webhook_list},
+        {"DELETE", "/api/v1/webhooks/{id}", handle_webhook_delete},
+        {"GET", "/api/v1/webhooks/{id}/deliveries", handle_webhook_deliveries},
+        {"GET", "/api/v1/search", handle_search},
+        {"GET", "/api/v1/oembed", handle_oembed},
     };
 
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
@@ -97,7 +120,9 @@ static int start(struct service *service, void *state)
                                             .on_message = on_message,
                                             .context = api};
     struct db_options db = {.workers = 4, .metrics = service_metrics(service)};
-    struct http_server_options http = {.metrics = service_metrics(service)};
+    /* Waiting requests must not keep the others out. */
+    struct http_server_options http = {.metrics = service_metrics(service),
+                                       .max_connections = OTHER_CONNECTIONS + (unsigned)api->config.notice_waiters_max};
     const char *seal = api->config.key_seal_secret;
 
     api->service = service;
@@ -112,9 +137,14 @@ static int start(struct service *service, void *state)
     }
     api->saver = state_saver_create(api);
     api->reseeder = reseeder_create(api);
+    api->announcer = announcer_create(api);
     api->live_list = live_list_create(api);
     api->gifts = gift_relay_create(api);
+    api->notice_waiters = notice_waiters_create(api, (size_t)api->config.notice_waiters_max);
+    api->search_indexer = search_indexer_create(api);
+    api->webhook_sender = webhook_sender_create(api);
     subscriber_add(api->subscriber, CHANNEL_BROADCAST);
+    subscriber_add(api->subscriber, CHANNEL_ANNOUNCE);
     api->http = http_server_create(loop, &api->config.listen, &http);
     if (!api->http) {
         log_error("http.listen_failed", log_str("host", api->config.listen.host),
@@ -144,6 +174,7 @@ static void drain(struct service *service, void *state)
     const struct timeval period = {0, DRAIN_POLL_MS * 1000};
 
     http_server_quiesce(api->http);
+    notice_waiters_drain(api->notice_waiters);
     api->drain_poll = event_new(service_loop(service), -1, EV_PERSIST, on_drain_poll, api);
     event_add(api->drain_poll, &period);
 }
@@ -162,10 +193,14 @@ static void stop(struct service *service, void *state)
         redis_link_destroy(api->redis);
     if (api->chat_redis)
         redis_link_destroy(api->chat_redis);
+    notice_waiters_destroy(api->notice_waiters);
     http_server_destroy(api->http);
     state_saver_destroy(api->saver);
     reseeder_destroy(api->reseeder);
+    outbox_relay_destroy(api->announcer);
     live_list_destroy(api->live_list);
+    search_indexer_destroy(api->search_indexer);
+    webhook_sender_destroy(api->webhook_sender);
     outbox_relay_destroy(api->gifts);
     if (api->drain_poll)
         event_free(api->drain_poll);

@@ -1,14 +1,16 @@
 #include "state_saver.h"
 
-#include "broadcast_row.h"
+#include "broadcast_change.h"
 #include "libcommon/alloc.h"
 #include "libcommon/clock.h"
 #include "libcommon/db.h"
 #include "libcommon/log.h"
 #include "libcommon/metrics.h"
 #include "libcommon/service.h"
+#include "outbox.h"
 #include "proto/keys.h"
 #include "proto/scripts.h"
+#include "webhook.h"
 
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
@@ -30,7 +32,7 @@ struct state_saver {
 struct save_job {
     struct state_saver *saver;
     struct broadcast_view view;
-    bool announce;
+    bool is_announced;
     int code;
 };
 
@@ -58,26 +60,6 @@ static void finish_one(struct save_job *job)
     }
 }
 
-/* --- the announcement
- * ------------------------------------------------------------------------------------------------------ */
-
-static void publish_announcement(struct live_api *api, const struct broadcast_view *view)
-{
-    const struct playback_signer signer = live_api_signer(api);
-    char playback[300];
-
-    playback_url_make(&signer, view->id, clock_wall_ms() / 1000, "master.m3u8", playback, sizeof(playback));
-    json_t *body = json_pack("{s:s,s:s,s:s,s:{s:s,s:s},s:s,s:I}", "type", "broadcast.live", "id", view->id, "title",
-                             view->title, "owner", "id", view->owner_id, "name", view->owner_name, "playback_url",
-                             playback, "at_ms", (json_int_t)view->live_at_ms);
-    char *text = json_dumps(body, JSON_COMPACT);
-
-    redis_link_command(api->redis, NULL, NULL, 3, (const char *[]){"PUBLISH", CHANNEL_ANNOUNCE, text}, NULL);
-    log_info("broadcast.announced", log_str("broadcast", view->id), log_str("owner", view->owner_id));
-    free(text);
-    json_decref(body);
-}
-
 /* --- one broadcast
  * --------------------------------------------------------------------------------------------------------- */
 
@@ -85,12 +67,7 @@ static void run(struct db_connection *connection, void *context)
 {
     struct save_job *job = context;
 
-    bool on_air = job->view.state == BROADCAST_LIVE || job->view.state == BROADCAST_SUSPENDED;
-
-    job->code = broadcast_row_save_state(connection, &job->view);
-    /* Nobody is called to a broadcast that was over before this process came to save it. */
-    if (job->code == 0 && job->view.live_at_ms > 0 && on_air)
-        job->code = broadcast_row_announce(connection, job->view.id, clock_wall_ms(), &job->announce);
+    job->code = broadcast_change_save(connection, job->saver->api, &job->view, &job->is_announced);
 }
 
 static void on_confirmed(int code, const redisReply *reply, void *context)
@@ -117,8 +94,9 @@ static void done(int code, void *context)
         return;
     }
     metric_add(job->saver->saved, 1);
-    if (job->announce)
-        publish_announcement(job->saver->api, &job->view);
+    webhook_sender_wake(job->saver->api->webhook_sender);
+    if (job->is_announced)
+        outbox_relay_wake(job->saver->api->announcer);
     snprintf(version, sizeof(version), "%lld", (long long)job->view.version);
     redis_link_script(job->saver->api->redis, &script_broadcast_saved, on_confirmed, job, 2,
                       (const char *[]){job->view.id, version}, NULL);

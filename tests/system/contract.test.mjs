@@ -138,6 +138,20 @@ test('every operation answers as documented, when all is well and when it is not
     await waitFor('suspended', async () => (await call('GET', status)).json.state === 'suspended', 2000);
     await call('GET', one, { as });
 
+    const following = `/api/v1/follows/${owner.user_id}`;
+    for (const method of ['PUT', 'GET', 'DELETE', 'PUT']) await call(method, following, { as: other });
+    await call('GET', '/api/v1/follows', { as: other });
+    await call('POST', `/api/v1/broadcasts`, { as, body: { title: 'followed' } }).then(async ({ json }) => goLive(rig.redis, json.id));
+    await waitFor('a notice', async () => (await call('GET', '/api/v1/notifications?since=0&wait_s=1', { as: other })).json.notifications.length === 1, 5000);
+    await call('POST', '/api/v1/notifications/read', { as: other, body: { up_to: 1 } });
+
+    const hook = (await call('POST', '/api/v1/webhooks', { as, body: { url: 'https://hooks.example/x' } })).json.id;
+    await call('GET', '/api/v1/webhooks', { as });
+    await call('GET', `/api/v1/webhooks/${hook}/deliveries`, { as });
+    await call('DELETE', `/api/v1/webhooks/${hook}`, { as });
+    await call('GET', '/api/v1/search?q=followed');
+    await call('GET', `/api/v1/oembed?url=${encodeURIComponent(`${rig.api.origin}/watch/${id}`)}`);
+
     const setting = '/api/v1/settings';
     await call('PUT', `${setting}/decoration`, { as, body: { background: '#112233', frame: 'gold' } });
     await call('PUT', `${setting}/blocks/other`, { as });
@@ -159,6 +173,12 @@ test('every operation answers as documented, when all is well and when it is not
         [401, 'POST', `${one}/end`, {}], [403, 'POST', `${one}/end`, { as: other }], [404, 'POST', '/api/v1/broadcasts/nobody/end', { as }],
         [401, 'POST', `${one}/stream_key`, {}], [403, 'POST', `${one}/stream_key`, { as: other }], [404, 'POST', '/api/v1/broadcasts/nobody/stream_key', { as }],
         [200, 'POST', `${one}/end`, { as }], [409, 'POST', `${one}/stream_key`, { as }], [200, 'GET', one, { as }],
+        [400, 'PUT', following, { as }], [401, 'PUT', following, {}], [404, 'PUT', '/api/v1/follows/nobody', { as }], [404, 'DELETE', '/api/v1/follows/nobody', { as }],
+        [404, 'GET', '/api/v1/follows/nobody', {}], [401, 'DELETE', following, {}], [401, 'GET', '/api/v1/follows', {}], [400, 'GET', '/api/v1/follows?limit=0', { as }],
+        [400, 'POST', '/api/v1/webhooks', { as, body: {} }], [401, 'GET', '/api/v1/webhooks', {}], [403, 'POST', '/api/v1/webhooks', { as, body: { url: 'https://hooks.example/', scope: 'all' } }],
+        [404, 'DELETE', '/api/v1/webhooks/nobody', { as }], [404, 'GET', '/api/v1/webhooks/nobody/deliveries', { as }],
+        [400, 'GET', '/api/v1/search', {}], [400, 'GET', '/api/v1/oembed', {}], [404, 'GET', '/api/v1/oembed?url=x', {}], [501, 'GET', '/api/v1/oembed?format=xml', {}],
+        [400, 'GET', '/api/v1/notifications?since=x', { as }], [401, 'GET', '/api/v1/notifications', {}], [400, 'POST', '/api/v1/notifications/read', { as, body: {} }],
         [404, 'GET', '/status/v1/broadcasts/nobody', {}], [401, 'GET', setting, {}], [403, 'GET', `${setting}/notices`, { as }], [403, 'PUT', `${setting}/broadcasts/${id}/bans/x`, { as: other }],
         [409, 'POST', `${one}/loves`, { as, body: { batch_id: 'b2', count: 1 } }], [400, 'POST', `${one}/loves`, { as, body: { batch_id: 'b2', count: 0 } }],
         [401, 'POST', `${one}/loves`, { body: { batch_id: 'b2', count: 1 } }], [404, 'POST', '/api/v1/broadcasts/nobody/loves', { as, body: { batch_id: 'b2', count: 1 } }],

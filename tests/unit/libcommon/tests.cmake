@@ -18,6 +18,7 @@ hanabi_unit_test(libcommon/test_http_server libcommon)
 hanabi_unit_test(libcommon/test_access_token libcommon)
 hanabi_unit_test(libcommon/test_store_file libcommon)
 hanabi_unit_test(libcommon/test_sealed_token libcommon)
+hanabi_unit_test(libcommon/test_public_address libcommon)
 if(HANABI_TESTS)
     # For tests/run tsan: what has threads of its own.
     set_tests_properties(libcommon/test_db libcommon/test_log libcommon/test_metrics libcommon/test_http_server libcommon/test_store_file PROPERTIES LABELS threads)

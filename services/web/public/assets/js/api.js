@@ -69,6 +69,24 @@ export const listArchives = (filter) => call('GET', `/api/v1/archives?${new URLS
 export const getArchive = (id, token = null) =>
     call('GET', `/api/v1/archives/${encodeURIComponent(id)}${token ? `?token=${encodeURIComponent(token)}` : ''}`, { auth: true });
 
+export const searchBroadcasts = (q, cursor) =>
+    call('GET', `/api/v1/search?${new URLSearchParams({ q, limit: 40, ...(cursor ? { cursor } : {}) })}`);
+
+// ---- followers ----
+
+const followPath = (userId) => `/api/v1/follows/${encodeURIComponent(userId)}`;
+
+export const getFollow = (userId) => call('GET', followPath(userId), { auth: true });
+export const setFollow = (userId, follows) => call(follows ? 'PUT' : 'DELETE', followPath(userId), { auth: true });
+export const listFollows = () => call('GET', '/api/v1/follows?limit=100', { auth: true });
+/* Without `since`: what there is. With it: the answer waits for something new. */
+export const listNotifications = ({ since, waitS = 0 } = {}) =>
+    call('GET', `/api/v1/notifications?${new URLSearchParams(since === undefined ? { limit: 20 } : { since, wait_s: waitS })}`, {
+        auth: true,
+        deadlineMs: DEADLINE_MS + waitS * 1000,
+    });
+export const markNotificationsRead = (upTo) => call('POST', '/api/v1/notifications/read', { body: { up_to: upTo }, auth: true });
+
 // ---- settings that steer comments ----
 
 const settingPath = (...parts) => `/api/v1/settings/${parts.map(encodeURIComponent).join('/')}`;

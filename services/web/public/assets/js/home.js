@@ -1,7 +1,10 @@
 /* The front page. It asks again every few seconds while it is looked at, and changes only the cards that changed. */
-import { listArchives, listBroadcasts } from './api.js';
+import { listArchives, listBroadcasts, listFollows, searchBroadcasts } from './api.js';
 import { byId, el, setText } from './dom.js';
+import { createFollowButton } from './follow-button.js';
 import { ownerName, startedAgo, STATE_LABEL } from './format.js';
+import { setUpNotices } from './notices.js';
+import { session } from './session.js';
 
 const REFRESH_MS = 8000;
 const SHELVES = [
@@ -12,6 +15,7 @@ const SHELVES = [
 
 let failures = 0;
 let timer = null;
+let followed = null; // ids of whom one follows; null: not known
 
 function makeCard(id) {
     const image = el('img', { alt: '', loading: 'lazy', decoding: 'async' });
@@ -22,14 +26,15 @@ function makeCard(id) {
     const owner = el('p', { class: 'card-line', dir: 'auto' });
     const since = el('p', { class: 'card-line' });
     const words = el('div', {}, el('h3', { class: 'card-title' }, link), owner, since);
+    const follow = createFollowButton();
     const card = el(
         'article',
         { class: 'card', 'data-id': id },
         el('div', { class: 'card-picture' }, image),
         badge,
-        el('div', { class: 'card-words' }, avatar, words),
+        el('div', { class: 'card-words' }, avatar, words, follow.element),
     );
-    return { card, image, link, badge, avatar, owner, since };
+    return { card, follow, image, link, badge, avatar, owner, since };
 }
 
 const cards = new Map(); // id -> the parts of its card
@@ -48,6 +53,7 @@ function updateCard(broadcast) {
     setText(parts.avatar, [...name][0]?.toUpperCase() ?? '');
     parts.avatar.hidden = !name;
     setText(parts.since, startedAgo(broadcast));
+    if (followed && broadcast.owner?.id) parts.follow.show(broadcast.owner.id, name, { following: followed.has(broadcast.owner.id) });
     const address = broadcast.state === 'scheduled' ? null : broadcast.thumbnail_url;
     if (!address) return parts.card;
     // A live picture changes every ten seconds; the number asks past the browser's own memory, not past the edge's.
@@ -95,6 +101,7 @@ async function listShelf({ states, most, withArchives = false }) {
 
 async function refresh() {
     try {
+        if (session() && !followed) followed = await listFollows().then((page) => new Set(page.follows.map((one) => one.user.id)), () => null);
         const lists = await Promise.all(SHELVES.map(listShelf));
         SHELVES.forEach((shelf, i) => fillShelf(shelf, lists[i]));
         const shown = new Set(lists.flat().map((broadcast) => broadcast.id));
@@ -121,6 +128,47 @@ function plan() {
     timer = setTimeout(() => (document.hidden ? plan() : refresh()), base * (0.75 + Math.random() * 0.5));
 }
 
+// ---- search ----
+
+let question = 0; // an answer to an older question is not shown any more
+
+async function search() {
+    const text = byId('search').value.trim();
+    question += 1;
+    const mine = question;
+    byId('found-shelf').hidden = text === '';
+    if (text === '') return byId('found').replaceChildren();
+    try {
+        const { broadcasts } = await searchBroadcasts(text);
+        if (mine !== question) return undefined;
+        byId('found').replaceChildren(...broadcasts.map(updateFoundCard));
+        setText(byId('found-title'), broadcasts.length > 0 ? 'Found' : 'Nothing found');
+    } catch (error) {
+        if (mine === question) setText(byId('found-title'), error.status === 400 ? 'That is too much to look for' : 'Search cannot be reached right now');
+    }
+    return undefined;
+}
+
+/* A card of its own: the same broadcast may stand in a shelf too. */
+function updateFoundCard(broadcast) {
+    const kept = cards.get(broadcast.id);
+    cards.delete(broadcast.id);
+    const card = updateCard(broadcast);
+    if (kept) cards.set(broadcast.id, kept);
+    else cards.delete(broadcast.id);
+    return card;
+}
+
+let typing = null;
+byId('search').addEventListener('input', () => {
+    clearTimeout(typing);
+    typing = setTimeout(search, 250);
+});
+byId('search-form').addEventListener('submit', (event) => {
+    event.preventDefault();
+    search();
+});
+
 const wait = () =>
     el(
         'div',
@@ -132,4 +180,5 @@ byId('live').replaceChildren(wait(), wait(), wait());
 document.addEventListener('visibilitychange', () => {
     if (!document.hidden) refresh();
 });
+setUpNotices();
 refresh();

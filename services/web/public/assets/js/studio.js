@@ -1,8 +1,9 @@
 /* /studio: a name, then broadcasts; the one chosen stands in the address as #id. */
-import { ApiError, createBroadcast, createSession, endBroadcast, getBroadcast, listBroadcasts, renewStreamKey } from './api.js';
+import { ApiError, createBroadcast, createSession, endBroadcast, getBroadcast, getFollow, listBroadcasts, renewStreamKey } from './api.js';
 import { createChat } from './chat.js';
 import { byId, el, setIcon, setText } from './dom.js';
 import { startedAgo, STATE_LABEL } from './format.js';
+import { setUpNotices } from './notices.js';
 import { forgetSession, keepSession, session } from './session.js';
 import { createGiftBanner } from './gift-view.js';
 import { createStage } from './stage.js';
@@ -37,6 +38,7 @@ function showDesk() {
     document.body.dataset.state = 'desk';
     setText(byId('me'), session().name);
     refreshOwn();
+    refreshFollowers();
     openFromAddress();
 }
 
@@ -84,6 +86,15 @@ async function refreshOwn() {
         // The list as it was, then.
     }
     return renderOwn();
+}
+
+async function refreshFollowers() {
+    try {
+        const { followers } = await getFollow(session().userId);
+        setText(byId('followers'), `${followers} ${followers === 1 ? 'follower' : 'followers'}`);
+    } catch {
+        setText(byId('followers'), ''); // not known, then
+    }
 }
 
 function renderOwn() {
@@ -253,7 +264,12 @@ byId('leave').addEventListener('click', () => {
     showWelcome();
 });
 window.addEventListener('hashchange', () => session() && openFromAddress());
-document.addEventListener('visibilitychange', () => !document.hidden && refreshOwn());
+document.addEventListener('visibilitychange', () => {
+    if (document.hidden || !session()) return;
+    refreshOwn();
+    refreshFollowers();
+});
+setUpNotices();
 setIcon(byId('reveal'), 'eye', 'Show the stream key');
 setUpConnect(say);
 if (session()) showDesk();

@@ -2,9 +2,11 @@
 import { getBroadcast } from './api.js';
 import { createChat } from './chat.js';
 import { byId, icon, setText } from './dom.js';
+import { createFollowButton } from './follow-button.js';
 import { ownerName, startedAgo, STATE_LABEL } from './format.js';
 import { createGifts } from './gifts.js';
 import { createGiftBanner } from './gift-view.js';
+import { setUpNotices } from './notices.js';
 import { createStage } from './stage.js';
 
 const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
@@ -21,6 +23,9 @@ async function getPlaybackUrl(fresh) {
     return broadcast.playback_url;
 }
 
+const follow = createFollowButton();
+byId('actions').prepend(follow.element);
+
 function take(next) {
     broadcast = { ...broadcast, ...next };
     const name = ownerName(broadcast);
@@ -30,6 +35,7 @@ function take(next) {
     setText(byId('owner-name'), name);
     setText(byId('avatar'), [...name][0]?.toUpperCase() ?? '');
     byId('owner').hidden = !name;
+    if (broadcast.owner?.id) follow.show(broadcast.owner.id, name);
     setText(byId('since'), startedAgo(broadcast));
     if (broadcast.state !== 'scheduled') stage.setPoster(broadcast.thumbnail_url);
 }
@@ -45,6 +51,7 @@ async function describe() {
     } catch (error) {
         if (error.status === 404) {
             byId('share').hidden = true;
+            byId('embed').hidden = true;
             return setText(byId('title'), 'Unknown broadcast');
         }
     }
@@ -65,22 +72,33 @@ function onState(state) {
     if (broadcast && state === 'live' && broadcast.state === 'scheduled') describe();
 }
 
-const share = byId('share');
-share.append(icon('share'), 'Copy the link');
-share.addEventListener('click', async () => {
-    try {
-        await navigator.clipboard.writeText(location.href);
-        share.lastChild.data = 'Link copied';
-    } catch {
-        share.lastChild.data = 'Copying is not allowed here';
-    }
-    setTimeout(() => {
-        share.lastChild.data = 'Copy the link';
-    }, 2500);
-});
+function setUpCopy(button, iconName, label, done, text) {
+    button.append(icon(iconName), label);
+    button.addEventListener('click', async () => {
+        try {
+            await navigator.clipboard.writeText(text());
+            button.lastChild.data = done;
+        } catch {
+            button.lastChild.data = 'Copying is not allowed here';
+        }
+        setTimeout(() => {
+            button.lastChild.data = label;
+        }, 2500);
+    });
+}
+
+setUpCopy(byId('share'), 'share', 'Copy the link', 'Link copied', () => location.href);
+setUpCopy(
+    byId('embed'),
+    'embed',
+    'Embed',
+    'Code copied',
+    () => `<iframe src="${location.origin}/embed/${encodeURIComponent(id)}" width="640" height="360" frameborder="0" allow="autoplay; fullscreen" allowfullscreen></iframe>`,
+);
 
 setInterval(() => broadcast && setText(byId('since'), startedAgo(broadcast)), 30000);
 stage.start();
 const banner = createGiftBanner(byId('stage'));
 createChat(byId('chat'), { id, onBroadcastState: (answer) => stage.hear(answer), gifts: createGifts({ id }), onGift: banner.show });
 describe();
+setUpNotices();

@@ -1,0 +1,35 @@
+/* /embed/{id}: the stage alone, for an iframe in any page. No chat, no session, nothing kept in the browser. */
+import { getBroadcast } from './api.js';
+import { byId, setText } from './dom.js';
+import { STATE_LABEL } from './format.js';
+import { createStage } from './stage.js';
+
+const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
+let broadcast = null;
+
+const stage = createStage(byId('stage'), { id, getPlaybackUrl, onState });
+byId('watch').href = `/watch/${encodeURIComponent(id)}`;
+
+async function load() {
+    broadcast = await getBroadcast(id);
+    setText(byId('title'), broadcast.title || 'Untitled');
+    document.title = `${broadcast.title || 'Untitled'} · Hanabi`;
+    if (broadcast.state !== 'scheduled') stage.setPoster(broadcast.thumbnail_url);
+}
+
+async function getPlaybackUrl(fresh) {
+    if (fresh || !broadcast) await load();
+    return broadcast.playback_url;
+}
+
+function onState(state) {
+    document.body.dataset.state = state;
+    const shown = { playing: 'live', returning: 'suspended', ending: 'live' }[state] ?? state;
+    const badge = byId('badge');
+    badge.dataset.state = shown;
+    badge.hidden = !STATE_LABEL[shown];
+    setText(badge, STATE_LABEL[shown] ?? '');
+}
+
+stage.start();
+load().catch((error) => setText(byId('title'), error.status === 404 ? 'Unknown broadcast' : 'Hanabi'));
