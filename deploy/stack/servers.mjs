@@ -30,7 +30,8 @@ export async function mariadbServer({ name, port, dir, logFile, user, password, 
     fs.mkdirSync(dir, { recursive: true });
     if (!fs.existsSync(path.join(data, 'mysql'))) {
         await run('mariadb-install-db', ['--no-defaults', `--datadir=${data}`, '--skip-test-db', '--auth-root-authentication-method=normal',
-            ...(asRoot ? ['--user=root'] : [])], { cwd: dir });
+            // Two at once clash over the names of their temporary tables in a shared folder.
+            ...(asRoot ? ['--user=root'] : [])], { cwd: dir, env: { ...process.env, TMPDIR: dir } });
     }
     const init = path.join(dir, 'init.sql');
     fs.writeFileSync(init, [
@@ -39,7 +40,7 @@ export async function mariadbServer({ name, port, dir, logFile, user, password, 
         `ALTER USER '${user}'@'127.0.0.1' IDENTIFIED BY '${password}';`,
         `GRANT ALL ON ${database}.* TO '${user}'@'127.0.0.1';`,
         "ALTER USER 'root'@'localhost' IDENTIFIED VIA unix_socket;", ''].join('\n'), { mode: 0o600 });
-    const args = ['--no-defaults', `--datadir=${data}`, '--bind-address=127.0.0.1', `--port=${port}`, '--socket=mysqld.sock',
+    const args = ['--no-defaults', `--datadir=${data}`, '--bind-address=127.0.0.1', `--port=${port}`, '--socket=mysqld.sock', `--tmpdir=${dir}`,
         `--init-file=${init}`, '--skip-name-resolve', '--skip-log-bin', '--innodb-buffer-pool-size=128M',
         '--innodb-log-file-size=32M', '--performance-schema=OFF', '--character-set-server=utf8mb4', '--max-connections=500',
         ...(asRoot ? ['--user=root'] : [])];
