@@ -6,7 +6,7 @@ if redis.call('HGET', '$KEY_LEASE_LOVE' .. id, 'token') ~= ARGV[2] then
     return 'fenced'
 end
 local state = redis.call('HGET', '$KEY_BROADCAST' .. id, 'state')
-local is_over = not state or state == 'ended' or state == 'archived'
+local is_over = state == 'ended' or state == 'archived'
 local told = redis.call('HGET', '$KEY_LOVE' .. id, 'published') == redis.call('HGET', '$KEY_LOVE' .. id, 'total')
 if not is_over or not told or redis.call('SCARD', '$KEY_LOVE_CHANGED' .. id) > 0 or redis.call('LLEN', '$KEY_LOVE_TICKS' .. id) > 0 then
     return 'more'

@@ -4,7 +4,7 @@ CREATE TABLE loves (
     total         BIGINT      NOT NULL,
     -- when the broadcast was over and everything stood here; NULL: more may come
     settled_at_ms BIGINT      NULL
-) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 CREATE TABLE love_users (
     broadcast_id VARCHAR(64)  NOT NULL,
@@ -21,4 +21,4 @@ CREATE TABLE love_ticks (
     at_ms        BIGINT      NOT NULL,
     total        BIGINT      NOT NULL,
     PRIMARY KEY (broadcast_id, at_ms)
-) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;

@@ -3,6 +3,7 @@
 #include "love_counter.h"
 
 #include "libcommon/alloc.h"
+#include "libcommon/clock.h"
 #include "libcommon/db.h"
 #include "libcommon/http_auth.h"
 #include "libcommon/redis_link.h"
@@ -104,6 +105,19 @@ static void run(struct db_connection *connection, void *context)
                                              DB_PARAMS(broadcast)));
 }
 
+static void answer_from_mysql(struct question *question)
+{
+    char *body = json_dumps(question->answer, JSON_COMPACT);
+
+    if (!body)
+        abort();
+    if (!question->caller[0])
+        answer_cache_put(question->counter->answers, question->broadcast, question->ranking ? question->limit : 0, body,
+                         clock_monotonic_ms());
+    http_reply_bytes(question->request, 200, "application/json", body, strlen(body));
+    free(body);
+}
+
 static void done(int code, void *context)
 {
     struct question *question = context;
@@ -113,12 +127,22 @@ static void done(int code, void *context)
     else if (!question->is_known)
         http_reply_error(question->request, 404, "not_found", "there is no broadcast with this id");
     else
-        http_reply_json(question->request, 200, json_incref(question->answer));
+        answer_from_mysql(question);
     question_free(question);
 }
 
 static void ask_mysql(struct question *question)
 {
+    const char *kept = question->caller[0]
+                           ? NULL
+                           : answer_cache_get(question->counter->answers, question->broadcast,
+                                              question->ranking ? question->limit : 0, clock_monotonic_ms());
+
+    if (kept) {
+        http_reply_bytes(question->request, 200, "application/json", kept, strlen(kept));
+        question_free(question);
+        return;
+    }
     /* Redis' last callbacks come after the database has been taken down. */
     if (question->counter->db && db_submit(question->counter->db, run, done, question) == 0)
         return;
@@ -127,6 +151,30 @@ static void ask_mysql(struct question *question)
 }
 
 /* --- Redis --- */
+
+/* Redis has no hearts of it. On air or before, that is the answer: a whole audience asks when a broadcast begins. */
+static void on_state(int code, const redisReply *reply, void *context)
+{
+    struct question *question = context;
+    enum broadcast_state state =
+        code == 0 && reply->type == REDIS_REPLY_STRING ? broadcast_state_from_name(reply->str) : BROADCAST_UNKNOWN;
+
+    if (state != BROADCAST_SCHEDULED && state != BROADCAST_LIVE && state != BROADCAST_SUSPENDED) {
+        ask_mysql(question);
+        return;
+    }
+    http_reply_json(question->request, 200,
+                    question->ranking ? json_pack("{s:[]}", "ranking") : json_pack("{s:i}", "total", 0));
+    question_free(question);
+}
+
+static void ask_state(struct question *question)
+{
+    char key[KEY_MAX];
+
+    redis_link_command(question->counter->redis, on_state, question, 3,
+                       (const char *[]){"HGET", key_of(key, KEY_BROADCAST, question->broadcast), "state"}, NULL);
+}
 
 static void answer_total(struct question *question, const redisReply *reply)
 {
@@ -141,7 +189,7 @@ static void on_total(int code, const redisReply *reply, void *context)
     if (code == 0 && reply->type == REDIS_REPLY_STRING)
         answer_total(question, reply);
     else
-        ask_mysql(question);
+        ask_state(question);
 }
 
 static void on_names(int code, const redisReply *reply, void *context)
@@ -201,7 +249,7 @@ static void on_ranking(int code, const redisReply *reply, void *context)
     char key[KEY_MAX];
 
     if (code != 0 || reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
-        ask_mysql(question);
+        ask_state(question);
         return;
     }
     list = json_array();

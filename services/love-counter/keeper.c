@@ -92,7 +92,8 @@ static void on_ticked(int code, const redisReply *reply, void *context)
         enum broadcast_state state = broadcast_state_from_name(reply->element[3]->str);
 
         kept->told = atoll(reply->element[1]->str);
-        kept->is_over = state != BROADCAST_LIVE && state != BROADCAST_SUSPENDED;
+        /* Nothing comes after these two; a hash that is missing may be restored. */
+        kept->is_over = state == BROADCAST_ENDED || state == BROADCAST_ARCHIVED;
         if (reply->element[0]->integer == 1)
             publish(kept, kept->told, reply->element[2]->str);
     }

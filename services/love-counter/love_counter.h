@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct answer_cache;
 struct batch_writer;
 struct db;
 struct db_connection;
@@ -52,6 +53,7 @@ struct love_counter {
     struct db *db;
     struct batch_writer *writer;
     struct keeper *keeper;
+    struct answer_cache *answers; /* of broadcasts that are over */
     struct event *drain_poll;
 };
 
@@ -79,6 +81,15 @@ void keeper_drain(struct keeper *keeper);
 bool keeper_is_idle(const struct keeper *keeper);
 /* After the database and the links have called back. NULL is fine. */
 void keeper_destroy(struct keeper *keeper);
+
+/* --- answer_cache.c: what MySQL answered about a broadcast that is over, for a while, so that an archive that many
+ * open at once asks it once --- */
+
+struct answer_cache *answer_cache_create(void);
+void answer_cache_destroy(struct answer_cache *cache);
+/* `limit` 0: the total, else the ranking. The body, valid until the next call; NULL: not known, or too old. */
+const char *answer_cache_get(struct answer_cache *cache, const char *broadcast, int limit, int64_t now_ms);
+void answer_cache_put(struct answer_cache *cache, const char *broadcast, int limit, const char *body, int64_t now_ms);
 
 /* --- love_rows.c: on a database worker --- */
 

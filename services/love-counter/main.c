@@ -63,6 +63,7 @@ static int start(struct service *service, void *state)
         return -1;
     counter->writer = batch_writer_create(counter);
     counter->keeper = keeper_create(counter);
+    counter->answers = answer_cache_create();
     counter->http = http_server_create(service_loop(service), &counter->config.listen, &http);
     if (!counter->http) {
         log_error("http.listen_failed", log_str("host", counter->config.listen.host),
@@ -115,6 +116,7 @@ static void stop(struct service *service, void *state)
     batch_writer_destroy(counter->writer);
     http_server_destroy(counter->http);
     keeper_destroy(counter->keeper);
+    answer_cache_destroy(counter->answers);
     if (counter->drain_poll)
         event_free(counter->drain_poll);
 }
