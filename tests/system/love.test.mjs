@@ -175,6 +175,7 @@ test('200 clients while love-counter, Redis and MariaDB are killed: MySQL has ex
                 await sleep(50 + Math.random() * 200);
             }
             sum += body.count;
+            await sleep(60 + Math.random() * 120); // so that the kills fall in between
         }
         acknowledged.set(`u${number}`, sum);
         finished += 1;
@@ -214,5 +215,5 @@ test('200 clients while love-counter, Redis and MariaDB are killed: MySQL has ex
     assert.equal((await call(counters[1], 'POST', 'storm/loves', { as: token('u1'), body: { batch_id: 'late', count: 1 } })).json.error.code, 'over');
     after.close();
     t.diagnostic(`${clients} clients x ${batches} batches, ${total} taps, ${kills} kills, ${resends} resends`);
-    assert.ok(kills >= 8);
+    assert.ok(kills >= victims.length, 'each of them was killed');
 });
