@@ -87,6 +87,12 @@ export const listNotifications = ({ since, waitS = 0 } = {}) =>
     });
 export const markNotificationsRead = (upTo) => call('POST', '/api/v1/notifications/read', { body: { up_to: upTo }, auth: true });
 
+// ---- hearts ----
+
+export const lovesPath = (id) => `${broadcastPath(id)}/loves`;
+export const sendLoves = (id, batch) => call('POST', lovesPath(id), { body: batch, auth: true });
+export const getLoves = (id) => call('GET', lovesPath(id));
+
 // ---- settings that steer comments ----
 
 const settingPath = (...parts) => `/api/v1/settings/${parts.map(encodeURIComponent).join('/')}`;

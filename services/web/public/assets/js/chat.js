@@ -1,8 +1,10 @@
 /* The chat of a page: connection, list, input, decoration, moderation and notices of one broadcast, held together.
  *
- *     const chat = createChat(root, { id, onBroadcastState: (answer) => stage.hear(answer), gifts, onGift: (event) => banner.show(event) });
+ *     const chat = createChat(root, { id, onBroadcastState: (answer) => stage.hear(answer), gifts, onGift: (event) => banner.show(event),
+ *         onLove: (event) => love.take(event), onSession: () => love.onSession() });
  *     gifts: the panel of gifts.js, where gifts can be given
- *     … chat.destroy();
+ *     onSession: somebody has a name now, or has none any more
+ *     chat.askForName(why): to the form for a name, where there is none; … chat.destroy();
  */
 import { ApiError, createSession } from './api.js';
 import { ChatError, createChatConnection, stateAnswer } from './chat-connection.js';
@@ -49,7 +51,7 @@ function stateWords(state, why) {
     return STATE_WORDS[state] ?? '';
 }
 
-export function createChat(root, { id, onBroadcastState, onGift, gifts = null }) {
+export function createChat(root, { id, onBroadcastState, onGift, onLove, onSession, gifts = null }) {
     const ownId = () => session()?.userId ?? null;
     const notices = new Set();
     let viewersNow = 0;
@@ -109,11 +111,7 @@ export function createChat(root, { id, onBroadcastState, onGift, gifts = null })
                 root.dataset.role = role;
                 moderation.setRole(role ?? 'viewer');
             },
-            signedOut() {
-                forgetSession();
-                showForms();
-                tell(nameError, 'Your session is over. Choose a name again.');
-            },
+            signedOut,
         },
     });
     const moderation = createModeration({ id, view, connection, ownId });
@@ -124,6 +122,7 @@ export function createChat(root, { id, onBroadcastState, onGift, gifts = null })
             if (event.type === 'comment' || event.type === 'gift') comments.push(event);
             if (event.type === 'gift') takeGift(event);
             else if (event.type === 'viewers') showViewers(event);
+            else if (event.type === 'love') onLove?.(event);
             else if (event.type === 'notice') showNotice(event);
             else if (event.type === 'state') onBroadcastState?.(stateAnswer(event, viewersNow));
         }
@@ -166,11 +165,18 @@ export function createChat(root, { id, onBroadcastState, onGift, gifts = null })
         else delete element.dataset.ref;
     }
 
+    function signedOut() {
+        forgetSession();
+        showForms();
+        tell(nameError, 'Your session is over. Choose a name again.');
+    }
+
     function showForms() {
         const signedIn = session() !== null;
         form.hidden = !signedIn;
         nameForm.hidden = signedIn;
         setText(me, session()?.name ?? '');
+        onSession?.();
         if (signedIn) return;
         picker.close();
         gifts?.close();
@@ -242,6 +248,13 @@ export function createChat(root, { id, onBroadcastState, onGift, gifts = null })
     connection.start();
 
     return {
+        askForName(why) {
+            if (nameForm.hidden) return;
+            tell(nameError, why);
+            nameInput.focus({ preventScroll: true });
+            nameForm.scrollIntoView({ block: 'nearest' });
+        },
+        signedOut,
         destroy() {
             connection.stop();
             view.destroy();

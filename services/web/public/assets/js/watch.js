@@ -6,6 +6,7 @@ import { createFollowButton } from './follow-button.js';
 import { ownerName, startedAgo, STATE_LABEL } from './format.js';
 import { createGifts } from './gifts.js';
 import { createGiftBanner } from './gift-view.js';
+import { createLove } from './love.js';
 import { setUpNotices } from './notices.js';
 import { createStage } from './stage.js';
 
@@ -69,6 +70,7 @@ function onState(state) {
     setText(badge, STATE_LABEL[shown] ?? '');
     byId('recording').href = `/archive/${encodeURIComponent(id)}`;
     byId('recording').hidden = shown !== 'ended' && shown !== 'archived';
+    love.setState(shown);
     if (broadcast && state === 'live' && broadcast.state === 'scheduled') describe();
 }
 
@@ -97,8 +99,16 @@ setUpCopy(
 );
 
 setInterval(() => broadcast && setText(byId('since'), startedAgo(broadcast)), 30000);
-stage.start();
 const banner = createGiftBanner(byId('stage'));
-createChat(byId('chat'), { id, onBroadcastState: (answer) => stage.hear(answer), gifts: createGifts({ id }), onGift: banner.show });
+const love = createLove(byId('love'), { id, stage: byId('stage'), askForName: (why) => chat.askForName(why), onRefused: () => chat.signedOut() });
+const chat = createChat(byId('chat'), {
+    id,
+    onBroadcastState: (answer) => stage.hear(answer),
+    gifts: createGifts({ id }),
+    onGift: banner.show,
+    onLove: love.take,
+    onSession: love.onSession,
+});
+stage.start();
 describe();
 setUpNotices();
