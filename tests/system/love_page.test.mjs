@@ -93,7 +93,7 @@ test('hammered on one page, the other counts along; the last taps of a page that
     await giver.page.close({ runBeforeUnload: true });
     await waitFor('the last taps', async () => await counted() === 87, 5000);
     await waitFor('the other page', async () => await shown(other) === 87, 5000);
-    await sleep(3500); // whatever would count twice would have by now
+    await sleep(2600); // whatever would count twice would have by now
     assert.equal(await counted(), 87);
     assert.equal(await shown(other), 87);
 
@@ -111,7 +111,8 @@ test('without a name the taps wait for one; over is over', { timeout: 60000 }, a
     const guest = await openPage(t, null, { viewport: { width: 390, height: 844 } });
     await waitFor('the total so far', async () => await shown(guest) === before, 5000);
     await hammer(guest, 5);
-    assert.equal(await guest.page.evaluate(() => document.activeElement.id), 'chat-name');
+    await waitFor('the form for a name', () => guest.page.evaluate(() => document.activeElement.id === 'chat-name'), 3000);
+    assert.equal(await shown(guest), before + 5);
     await screenshot(guest.page, 'love-guest');
     assert.ok(await fitsWidth(guest), 'no sideways scrolling');
     assert.equal(await counted(), before);

@@ -15,6 +15,7 @@ const OVER = new Set(['ended', 'archived']);
 const MOST_ALIVE = 40; // hearts in the document
 const MOST_OTHERS = 12; // of others, a second
 const SPREAD_MS = 1000; // as often as the chat tells the total
+const ASK_AFTER_MS = 600;
 const LABEL_EVERY_MS = 5000; // a label that changes under the finger is read aloud again and again
 const COLOURS = ['#ff5c8a', '#ff8a4c', '#ffd166', '#ff7ab8', '#c792ff'];
 const HEART = 'M12 20.4 4.2 12.6a5.2 5.2 0 0 1 7.4-7.3l.4.4.4-.4a5.2 5.2 0 0 1 7.4 7.3z';
@@ -77,6 +78,7 @@ export function createLove(root, { id, stage, askForName, onRefused }) {
     const hint = el('p', { class: 'love-hint', id: 'love-hint', role: 'status' });
     let total = 0;
     let pulse = null;
+    let asking = null;
     let labelledAt = 0;
     let pressed = false; // a click that follows is the same tap
 
@@ -112,9 +114,14 @@ export function createLove(root, { id, stage, askForName, onRefused }) {
         if (button.disabled || !taps.tap()) return;
         hearts.float();
         beat();
-        if (session()) return;
+    }
+
+    /* Said at once; the form is gone to when the taps pause, for the page may scroll then, and the button with it. */
+    function askWhoTaps() {
+        if (session() || taps.unsent === 0) return;
         setText(hint, 'Choose a name, and your hearts count');
-        askForName('Choose a name, and your hearts count.');
+        clearTimeout(asking);
+        asking = setTimeout(() => askForName('Choose a name, and your hearts count.'), ASK_AFTER_MS);
     }
 
     function setState(state) {
@@ -148,13 +155,16 @@ export function createLove(root, { id, stage, askForName, onRefused }) {
     button.addEventListener('click', (event) => {
         if (event.detail === 0 || !pressed) tap();
         pressed = false;
+        askWhoTaps();
     });
     button.addEventListener('keydown', (event) => event.repeat && (event.key === 'Enter' || event.key === ' ') && event.preventDefault());
     button.addEventListener('contextmenu', (event) => event.preventDefault());
     button.addEventListener('blur', label);
     document.addEventListener('keydown', (event) => {
         if (event.key.toLowerCase() !== 'h' || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-        if (!event.target.closest?.('input, textarea, select, dialog')) tap();
+        if (event.target.closest?.('input, textarea, select, dialog')) return;
+        tap();
+        askWhoTaps();
     });
     window.addEventListener('pagehide', onLeave);
     document.addEventListener('visibilitychange', () => document.hidden && onLeave());
