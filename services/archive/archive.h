@@ -12,6 +12,7 @@
 
 struct archive_sweeper;
 struct archiver;
+struct channel_cache;
 struct mover;
 struct event;
 struct http_request;
@@ -34,6 +35,7 @@ struct archive_config {
     bool store_sync;
     int64_t store_operations;
     int64_t share_window_s;
+    int64_t playout_channels, playout_memory_mb;
     int64_t settle_ms;
     int64_t max_age_days;
     int64_t prune_days;
@@ -57,6 +59,7 @@ struct archive {
     struct mover *mover;
     struct archiver *archiver;
     struct archive_sweeper *sweeper;
+    struct channel_cache *channels;
 };
 
 extern const struct config_row archive_config_rows[];

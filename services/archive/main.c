@@ -4,6 +4,8 @@
 #include "archive_http.h"
 #include "archive_sweeper.h"
 #include "archiver.h"
+#include "channel_cache.h"
+#include "channel_http.h"
 
 #include "libcommon/db.h"
 #include "libcommon/http_server.h"
@@ -40,6 +42,12 @@ static void add_routes(struct archive *archive)
         {"DELETE", "/api/v1/archives/{id}", handle_archive_delete},
         {"GET", ARCHIVE_PLAYOUT_PATH "{token}/" ARCHIVE_RECORDING_FILE, handle_archive_playlist},
         {"GET", ARCHIVE_PLAYOUT_PATH "{token}/{rendition}/" ARCHIVE_RECORDING_FILE, handle_archive_rendition},
+        {"POST", "/api/v1/channels", handle_channel_post},
+        {"GET", "/api/v1/channels", handle_channel_list},
+        {"GET", "/api/v1/channels/{id}", handle_channel_get},
+        {"DELETE", "/api/v1/channels/{id}", handle_channel_delete},
+        {"GET", CHANNEL_PLAYOUT_PATH "{token}/master.m3u8", handle_channel_multivariant},
+        {"GET", CHANNEL_PLAYOUT_PATH "{token}/{variant}/index.m3u8", handle_channel_media},
     };
 
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
@@ -134,6 +142,7 @@ static int start(struct service *service, void *state)
     archive->mover = mover_create(archive);
     archive->archiver = archiver_create(archive);
     archive->sweeper = archive_sweeper_create(archive);
+    archive->channels = channel_cache_create(archive);
     return start_http(archive);
 }
 
@@ -190,6 +199,7 @@ static void stop(struct service *service, void *state)
     mover_destroy(archive->mover);
     archiver_destroy(archive->archiver);
     archive_sweeper_destroy(archive->sweeper);
+    channel_cache_destroy(archive->channels);
     if (archive->drain_poll)
         event_free(archive->drain_poll);
 }

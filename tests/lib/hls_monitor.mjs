@@ -144,9 +144,11 @@ export class HlsMonitor {
     }
 
     /**
-     * All findings of the run. `cadence`: stretches [from, to] of wall time in which media flowed without a break.
+     * All findings of the run. `cadence`: stretches [from, to] of wall time in which media flowed without a break. `mixed`: a channel of several
+     * recordings, so counters and timestamps may begin anew at a discontinuity, and a variant's RESOLUTION and CODECS are those of the most demanding.
      */
-    async judge({ ended = false, cadence = [], maxGapMs = 3000 } = {}) {
+    async judge({ ended = false, cadence = [], maxGapMs = 3000, mixed = false } = {}) {
+        this.mixed = mixed;
         const renditions = [...this.renditions.values()];
         if (renditions.length === 0) this.problem('no playlist was ever seen');
         for (const rendition of renditions) {
@@ -166,7 +168,7 @@ export class HlsMonitor {
         if (holes.length > 0) this.problem(`${rendition.name}: media sequence has holes before ${holes.map((s) => s.sequence)}`);
         for (let i = 1; i < segments.length; i += 1) {
             const [before, after] = [segments[i - 1], segments[i]];
-            if (!before.counters || !after.counters) continue;
+            if (!before.counters || !after.counters || (this.mixed && after.discontinuity)) continue;
             const where = `${rendition.name} ${before.sequence} -> ${after.sequence}`;
             for (const [pid, { last }] of before.counters) {
                 const next = after.counters.get(pid);
@@ -238,6 +240,11 @@ export class HlsMonitor {
             if (!(variant.average > 0) || average > variant.average * 1.4 || average < variant.average * 0.6) this.problem(`${where}: AVERAGE-BANDWIDTH ${variant.average}, measured ${Math.round(average)}`);
             const sps = segments.map((segment) => segment.sps).filter(Boolean);
             for (const one of sps) {
+                if (this.mixed) {
+                    if (one.width * one.height > variant.width * variant.height) { this.problem(`${where}: RESOLUTION ${variant.width}x${variant.height}, stream ${one.width}x${one.height}`); break; }
+                    if (!variant.codecs.includes(one.codec.slice(0, 5))) { this.problem(`${where}: CODECS ${variant.codecs}, stream ${one.codec}`); break; }
+                    continue;
+                }
                 if (one.width !== variant.width || one.height !== variant.height) { this.problem(`${where}: RESOLUTION ${variant.width}x${variant.height}, stream ${one.width}x${one.height}`); break; }
                 if (!variant.codecs.toLowerCase().includes(one.codec)) { this.problem(`${where}: CODECS ${variant.codecs}, stream ${one.codec}`); break; }
             }

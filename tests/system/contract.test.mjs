@@ -64,7 +64,7 @@ before(async () => {
 
 /** One call, held against the document. */
 async function call(method, pathname, { as, body, raw, headers } = {}) {
-    const service = [[/^\/status\//, rig.status], [/^\/api\/v1\/settings/, settings], [/^\/api\/v1\/archives/, archive], [/\/loves(\/|\?|$)/, loves]].find(([fits]) => fits.test(pathname))?.[1] ?? rig.api;
+    const service = [[/^\/status\//, rig.status], [/^\/api\/v1\/settings/, settings], [/^\/api\/v1\/(archives|channels)/, archive], [/\/loves(\/|\?|$)/, loves]].find(([fits]) => fits.test(pathname))?.[1] ?? rig.api;
     const { origin } = service;
     const answer = await fetch(origin + pathname, { method, body: raw ?? (body === undefined ? undefined : JSON.stringify(body)), signal: AbortSignal.timeout(10000),
         headers: { ...(as ? { Authorization: `Bearer ${as}` } : {}), ...(body === undefined ? {} : { 'Content-Type': 'application/json' }), ...headers } });
@@ -91,6 +91,24 @@ async function callArchives(as, other) {
         [200, 'GET', `/api/v1/broadcasts/${id}`, {}], [401, 'DELETE', one, {}], [403, 'DELETE', one, { as: other }], [202, 'DELETE', one, { as }], [404, 'GET', one, { as }],
     ];
     for (const [want, method, pathname, options] of then) assert.equal((await call(method, pathname, options)).status, want, `${method} ${pathname}`);
+}
+
+/** Playout channels of an archive that stands. */
+async function callChannels(owner) {
+    const as = owner.token, title = 'channel';
+    await rig.sql(`INSERT INTO broadcasts (id, owner_id, title, state, version, created_at_ms) VALUES ('stands', '${owner.user_id}', 't', 'archived', 1, 1);
+        INSERT INTO segments VALUES ('stands', 0, '0-1.ts', 0, 1, 0, 2000000, 1, '', NULL); INSERT INTO archives (broadcast_id, state, until_ms) VALUES ('stands', 'archived', 1), ('making', 'making', 1);
+        INSERT INTO broadcasts (id, owner_id, title, state, version, created_at_ms) VALUES ('making', '${owner.user_id}', 't', 'live', 1, 1)`);
+    const { id } = (await call('POST', '/api/v1/channels', { as, body: { title, items: ['stands'], start_at: '2026-11-28T21:00:00+09:00' } })).json;
+    const one = `/api/v1/channels/${id}`, other = token({ sub: 'other' });
+    const expected = [
+        [201, 'POST', '/api/v1/channels', { as, body: { title, items: ['stands', 'stands'], loop: true } }], [400, 'POST', '/api/v1/channels', { as, body: { title } }], [401, 'POST', '/api/v1/channels', { body: { title } }],
+        [404, 'POST', '/api/v1/channels', { as, body: { title, items: ['nobody'] } }], [409, 'POST', '/api/v1/channels', { as, body: { title, items: ['making'] } }], [413, 'POST', '/api/v1/channels', { as, body: { title: 'x'.repeat(70000) } }],
+        [200, 'GET', '/api/v1/channels?limit=1', {}], [200, 'GET', '/api/v1/channels?owner=me', { as }], [400, 'GET', '/api/v1/channels?cursor=x', {}], [401, 'GET', '/api/v1/channels?owner=me', {}],
+        [200, 'GET', one, {}], [404, 'GET', '/api/v1/channels/nobody', {}], [401, 'DELETE', one, {}], [403, 'DELETE', one, { as: other }], [200, 'DELETE', one, { as }], [404, 'DELETE', one, { as }],
+    ];
+    for (const [want, method, pathname, options] of expected) assert.equal((await call(method, pathname, options)).status, want, `${method} ${pathname}`);
+    await rig.sql("DELETE FROM archives WHERE broadcast_id IN ('stands', 'making')");
 }
 
 /** Gifts and wallets, while `id` is on air. */
@@ -152,6 +170,7 @@ test('every operation answers as documented, when all is well and when it is not
     await call('GET', '/api/v1/search?q=followed');
     await call('GET', `/api/v1/oembed?url=${encodeURIComponent(`${rig.api.origin}/watch/${id}`)}`);
 
+    await callChannels(owner);
     const setting = '/api/v1/settings';
     await call('PUT', `${setting}/decoration`, { as, body: { background: '#112233', frame: 'gold' } });
     await call('PUT', `${setting}/blocks/other`, { as });
@@ -207,6 +226,7 @@ test('without MariaDB: the 503s are documented too', async () => {
     assert.equal((await call('POST', '/api/v1/broadcasts', { as, body: { title: 't' } })).status, 503);
     assert.equal((await call('GET', '/api/v1/broadcasts?state=ended')).status, 503);
     assert.equal((await call('GET', '/api/v1/broadcasts/nobody')).status, 503);
+    for (const [method, path] of [['GET', ''], ['GET', '/x'], ['DELETE', '/x']]) assert.equal((await call(method, `/api/v1/channels${path}`, { as })).status, 503);
     assert.equal((await call('PUT', '/api/v1/settings/blocks/x', { as })).status, 503);
     assert.equal((await call('GET', '/api/v1/archives')).status, 503);
 });

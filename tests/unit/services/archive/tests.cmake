@@ -1,3 +1,5 @@
 hanabi_unit_test(services/archive/test_comment_rows archive_parts)
 hanabi_unit_test(services/archive/test_timeline archive_parts)
 hanabi_unit_test(services/archive/test_replay archive_parts)
+hanabi_unit_test(services/archive/test_playout archive_parts)
+hanabi_unit_test(services/archive/test_channel_definition archive_parts)

@@ -1,0 +1,135 @@
+// Playout channels with two archive processes behind the real edge: real recordings of different ladders, looped; the HLS checker, two instances
+// that agree on every second, tokens, and two pages that show the same picture.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { before, test } from 'node:test';
+import { api, atEnd, freshStack, programmeFile, run, sleep, waitFor } from '../lib/fixture.mjs';
+import { HlsMonitor } from '../lib/hls_monitor.mjs';
+import { parseMaster, parseMedia } from '../lib/hls.mjs';
+import { seedRecording, transcode } from '../lib/recordings.mjs';
+
+let stack;
+let owner;
+let other;
+const lengths = {};
+
+const recordings = {
+    wide: { seconds: 8, programme: { size: '640x360', rate: 25 }, ladder: '360p:700,240p:350' },
+    small: { seconds: 6, programme: { size: '426x240', rate: 25 }, ladder: '240p:300' },
+    tall: { seconds: 7, programme: { size: '272x480', rate: 30 }, ladder: '272p:400' },
+};
+
+const sql = async (text) => {
+    const { stdout } = await run('mariadb', ['--protocol=tcp', '-h', '127.0.0.1', '-P', String(stack.ports.mysql), '-u', 'hanabi', 'hanabi', '-BNe', text], { env: { ...process.env, MYSQL_PWD: stack.secrets.mysql } });
+    return stdout.trim();
+};
+const create = (body, token = owner.token) => api(stack, 'POST', '/channels', { token, body });
+const get = async (url, origin = stack.origin) => {
+    const answer = await fetch(new URL(url, origin), { signal: AbortSignal.timeout(5000) });
+    return { status: answer.status, text: await answer.text(), headers: answer.headers };
+};
+const instanceOrigin = (index) => `http://127.0.0.1:${stack.servicePorts.archive[index].http}`;
+
+before(async () => {
+    stack = await freshStack({ services: { ingest: 0, transcoder: 0, 'segment-uploader': 0, chat: 1, archive: 2 } });
+    [owner, other] = [await api(stack, 'POST', '/sessions', { body: { name: 'Aoi 葵' } }), await api(stack, 'POST', '/sessions', { body: { name: 'other' } })].map((made) => made.json);
+    for (const [id, { seconds, programme, ladder }] of Object.entries(recordings)) {
+        const recording = await transcode(await programmeFile(seconds, programme), { ladder, binDir: stack.binDir });
+        lengths[id] = await seedRecording({ id, owner: owner.user_id, recording, storeDir: stack.storeDir, sql });
+        if (id === 'small') await seedRecording({ id: 'secret', owner: owner.user_id, recording, storeDir: stack.storeDir, sql, visibility: 'private' });
+        fs.rmSync(recording.dir, { recursive: true });
+    }
+});
+
+test('made from one\'s own archives and public ones; listed, deleted by its owner only', async () => {
+    const items = ['wide', 'small', 'tall'];
+    const made = await create({ title: '夏の再放送', items, loop: true, start_at: '2026-01-01T00:00:00+09:00' });
+    assert.equal(made.status, 201, made.text);
+    const { json } = made;
+    assert.deepEqual([json.title, json.items, json.loop, json.start_at_ms, json.end_at_ms], ['夏の再放送', items, true, Date.parse('2025-12-31T15:00:00Z'), null]);
+    assert.ok(Math.abs(json.duration_ms - items.reduce((sum, id) => sum + lengths[id] * 1000, 0)) < 5);
+    assert.deepEqual((await api(stack, 'GET', `/channels/${json.id}`)).json.playback_url, json.playback_url, 'the same for all within a window');
+    assert.equal((await create({ title: 'mine', items: ['secret'] })).status, 201);
+    const stolen = await create({ title: 'not mine', items: ['wide', 'secret'] }, other.token);
+    assert.deepEqual([stolen.status, stolen.json.error.code], [404, 'no_such_archive']);
+    await sql("UPDATE archives SET state = 'making' WHERE broadcast_id = 'tall'");
+    assert.equal((await create({ title: 't', items: ['tall'] })).status, 409);
+    await sql("UPDATE archives SET state = 'archived' WHERE broadcast_id = 'tall'");
+    for (const body of [{ items }, { title: 't' }, { title: 't', items: [] }, { title: 't', items: ['a b'] }, { title: 't', items: Array(51).fill('wide') }, { title: 't', items, loop: 'yes' },
+        { title: 't', items, start_at: 'soon' }, { title: 't', items, start_at: 5 }, { title: ' ', items }, { title: 't', items: 'wide' }]) assert.equal((await create(body)).status, 400, JSON.stringify(body));
+    assert.equal((await create({ title: 't', items }, undefined)).status, 201);
+    assert.equal((await api(stack, 'POST', '/channels', { body: { title: 't', items } })).status, 401);
+    const page = (await api(stack, 'GET', '/channels?limit=2')).json;
+    assert.deepEqual([page.channels.length, page.channels[1].title], [2, 'mine']);
+    assert.deepEqual((await api(stack, 'GET', `/channels?cursor=${page.next}`)).json.channels.map((channel) => channel.title), ['夏の再放送']);
+    assert.equal((await api(stack, 'GET', '/channels?owner=me', { token: other.token })).json.channels.length, 0);
+    assert.equal((await api(stack, 'DELETE', `/channels/${json.id}`, { token: other.token })).status, 403);
+    assert.equal((await api(stack, 'DELETE', `/channels/${json.id}`, { token: owner.token })).status, 200);
+    assert.equal((await api(stack, 'GET', `/channels/${json.id}`)).status, 404);
+});
+
+test('a token changed in any byte is refused', { timeout: 60000 }, async () => {
+    const { playback_url: url } = (await create({ title: 't', items: ['wide'], start_at: Date.now() - 60000 })).json;
+    assert.equal((await get(url)).status, 200);
+    const [, , , token] = url.split('/');
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+    for (let i = 0; i < token.length; i += 1) {
+        const changed = alphabet[(alphabet.indexOf(token[i]) + 1 + (i % 62)) % 64];
+        const { status } = await get(url.replace(token, token.slice(0, i) + changed + token.slice(i + 1)), instanceOrigin(i % 2));
+        assert.equal(status, 403, `character ${i}`);
+    }
+    for (const broken of [token.slice(1), token.slice(0, -1), `${token}A`, 'x', `${token}%FF`]) assert.ok([400, 403].includes((await get(url.replace(token, broken), instanceOrigin(0))).status));
+    assert.equal((await get(url.replace('master.m3u8', '361p/index.m3u8'))).status, 404);
+});
+
+test('before its start: a clear answer that says when', async () => {
+    const startMs = Date.now() + 5000;
+    const { playback_url: url, id } = (await create({ title: 'soon', items: ['wide'], start_at: startMs })).json;
+    const early = await get(url);
+    assert.equal(early.status, 404);
+    const body = JSON.parse(early.text);
+    assert.deepEqual([body.error.code, body.start_at_ms], ['not_started', startMs]);
+    assert.ok(body.retry_after_ms > 1000 && body.retry_after_ms <= 5000 && Number(early.headers.get('retry-after')) <= 6);
+    await waitFor('it begins', async () => (await get(url)).status === 200, 9000, 100);
+    assert.ok(Date.now() >= startMs - 1000 && Date.now() < startMs + 3500, `${Date.now() - startMs} ms after its start`);
+    const media = parseMedia((await get(url.replace('master.m3u8', '240p/index.m3u8'))).text);
+    // 8 s in all: all of it at once, and the end.
+    assert.ok(media.endList && media.mediaSequence === 0 && media.segments[0].pdt === startMs && !media.segments[0].discontinuity);
+    assert.equal((await api(stack, 'GET', `/channels/${id}`)).json.end_at_ms, startMs + Math.floor(lengths.wide * 1000));
+});
+
+test('three recordings of different ladders, looped: the checker passes, two instances agree on every second, a restart changes nothing', { timeout: 120000 }, async (t) => {
+    const { playback_url: url } = (await create({ title: 'loop', items: ['wide', 'small', 'tall'], loop: true, start_at: Date.now() - 1000000 })).json;
+    const monitor = new HlsMonitor(new URL(url, stack.origin).href);
+    const master = parseMaster((await get(url)).text);
+    assert.deepEqual(master.variants.map((variant) => variant.uri), ['360p/index.m3u8', '272p/index.m3u8', '240p/index.m3u8']);
+    monitor.start();
+    const texts = [new Map(), new Map()];
+    const until = Date.now() + 27000;
+    const poll = async (index) => {
+        while (Date.now() < until) {
+            const before = Math.floor(Date.now() / 1000);
+            const { status, text } = await get(url.replace('master.m3u8', '360p/index.m3u8'), instanceOrigin(index)).catch(() => ({ status: 0 }));
+            // A second ticked over meanwhile: nobody knows which of the two it was.
+            if (status === 200 && before === Math.floor(Date.now() / 1000)) {
+                assert.equal(texts[index].get(before) ?? text, text, 'the same all second long');
+                texts[index].set(before, text);
+            }
+            await sleep(60);
+        }
+    };
+    const polls = [poll(0), poll(1)];
+    await sleep(8000);
+    await stack.service('archive', 1).kill('SIGKILL');
+    await Promise.all(polls);
+    await monitor.stop();
+    const both = [...texts[0].keys()].filter((second) => texts[1].has(second));
+    for (const second of both) assert.equal(texts[0].get(second), texts[1].get(second), `second ${second}`);
+    t.diagnostic(`${both.length} seconds compared, one instance killed meanwhile`);
+    assert.ok(both.length >= 15, `${both.length}`);
+    assert.deepEqual(await monitor.judge({ cadence: [[until - 26000, until - 1000]], mixed: true }), []);
+    const edge = await get(url.replace('master.m3u8', '360p/index.m3u8'));
+    assert.match(edge.headers.get('cache-control'), /max-age=1/);
+    assert.ok(parseMedia(edge.text).segments.length >= 6);
+});
