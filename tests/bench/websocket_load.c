@@ -380,7 +380,7 @@ static void connect_all(void)
         if (now_ns() - begin_ns > 120 * (int64_t)SECOND_NS)
             break;
     }
-    printf("{\"connected\":%zu,\"lost\":%zu,\"seconds\":%.3f}\n", ready, lost,
+    printf("{\"connected\":%zu,\"lost\":%zu,\"seconds_to_connect\":%.3f}\n", ready, lost,
            (double)(now_ns() - begin_ns) / SECOND_NS);
     fflush(stdout);
 }
