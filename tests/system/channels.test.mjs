@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
+import { framesMove, launchBrowser, screenshot } from '../lib/browser.mjs';
 import { api, atEnd, freshStack, programmeFile, run, sleep, waitFor } from '../lib/fixture.mjs';
 import { HlsMonitor } from '../lib/hls_monitor.mjs';
 import { parseMaster, parseMedia } from '../lib/hls.mjs';
@@ -132,4 +133,66 @@ test('three recordings of different ladders, looped: the checker passes, two ins
     const edge = await get(url.replace('master.m3u8', '360p/index.m3u8'));
     assert.match(edge.headers.get('cache-control'), /max-age=1/);
     assert.ok(parseMedia(edge.text).segments.length >= 6);
+});
+
+test('Chromium: a channel that begins in a moment counts down, plays and ends; two pages, opened seconds apart, show the same moment', { timeout: 60000 }, async (t) => {
+    const browser = await launchBrowser();
+    atEnd(() => browser.close());
+    const errors = [];
+    const open = async (id, viewport, prepare = () => {}) => {
+        const page = await (await browser.newContext({ viewport })).newPage();
+        page.on('pageerror', (error) => errors.push(error.message));
+        page.on('console', (message) => /Content.Security.Policy/i.test(message.text()) && errors.push(message.text()));
+        await prepare(page);
+        await page.goto(`${stack.origin}/channel/${id}`);
+        return page;
+    };
+    const state = (page) => page.evaluate(() => document.body.dataset.state);
+    const behindMs = (page) => page.evaluate(() => (document.body.dataset.behindMs === '' ? NaN : Number(document.body.dataset.behindMs)));
+    const inStep = (page) => waitFor('what is on air', async () => Math.abs(await behindMs(page)) < 2000 && framesMove(page), 15000, 100);
+
+    const looped = (await create({ title: '夏の再放送 Summer again', items: ['wide', 'small', 'tall'], loop: true, start_at: Date.now() - 1000000 })).json;
+    // The first URL that this page gets is refused: it asks for another.
+    let asked = 0;
+    const first = await open(looped.id, { width: 1280, height: 800 }, (page) => page.route(`**/api/v1/channels/${looped.id}`, async (route) => {
+        asked += 1;
+        const response = await route.fetch();
+        const body = await response.json();
+        if (asked === 1) body.playback_url = body.playback_url.replace('/v1/', '/v1/A');
+        await route.fulfill({ response, json: body });
+    }));
+    await inStep(first);
+    assert.equal(asked, 2);
+    const opened = Date.now();
+    const startMs = Date.now() + 6000;
+    const soon = (await create({ title: 'The evening show', items: ['small'], start_at: startMs })).json;
+    const phone = await open(soon.id, { width: 390, height: 844 });
+    await phone.locator('#overlay[data-kind="scheduled"]').waitFor({ timeout: 5000 });
+    assert.match(await phone.locator('.overlay-since').textContent(), /^Begins in 0:0[1-6]$/);
+    assert.equal(await phone.locator('.overlay-title').textContent(), 'The evening show');
+    assert.ok(await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
+    await screenshot(phone, 'channel-countdown');
+    await phone.evaluate(() => { window.sameDocument = true; });
+    await sleep(Math.max(0, opened + 4000 - Date.now()));
+    const second = await open(looped.id, { width: 1280, height: 800 });
+    await inStep(second);
+    await inStep(first);
+    const [a, b] = await Promise.all([behindMs(first), behindMs(second)]);
+    t.diagnostic(`${a} and ${b} ms behind the clock`);
+    assert.ok(Math.abs(a - b) < 2000, `${a} and ${b} ms behind the clock`);
+    await screenshot(second, 'channel-on-air');
+    await waitFor('it begins by itself', async () => (await state(phone)) === 'playing' && framesMove(phone), 10000, 50);
+    assert.ok(Date.now() - startMs < 5000 && await phone.evaluate(() => window.sameDocument), 'without a reload');
+    assert.ok(await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
+    await screenshot(phone, 'channel-phone');
+    await first.keyboard.press('k');
+    await sleep(3500);
+    assert.equal(await first.locator('#to-live').getAttribute('data-behind'), 'yes');
+    await first.locator('#to-live').click();
+    await inStep(first);
+    await waitFor('its end', async () => (await state(phone)) === 'ended', 10000, 100);
+    await screenshot(phone, 'channel-ended');
+    const missing = await open('nosuchchannel', { width: 390, height: 844 });
+    await waitFor('the words', async () => (await state(missing)) === 'missing', 5000, 50);
+    assert.deepEqual(errors, []);
 });

@@ -33,8 +33,12 @@ async function call(method, path, { body, auth = false, deadlineMs = DEADLINE_MS
     }
     const json = await response.json().catch(() => null);
     if (response.ok && json !== null) return json;
+    throw toError(response, json);
+}
+
+function toError(response, json) {
     const seconds = Number.parseFloat(response.headers.get('Retry-After') ?? '');
-    throw new ApiError(
+    return new ApiError(
         response.ok ? 0 : response.status,
         json?.error?.code ?? 'unexpected_answer',
         json?.error?.message ?? 'The service gave an answer that cannot be read.',
@@ -71,6 +75,18 @@ export const getArchive = (id, token = null) =>
 
 export const searchBroadcasts = (q, cursor) =>
     call('GET', `/api/v1/search?${new URLSearchParams({ q, limit: 40, ...(cursor ? { cursor } : {}) })}`);
+
+// ---- channels ----
+
+export const getChannel = (id) => call('GET', `/api/v1/channels/${encodeURIComponent(id)}`);
+
+/* Whether a playlist can be had, or why not: hls.js would keep the reason to itself. */
+export async function checkPlaylist(url) {
+    const response = await fetch(url, { credentials: 'omit', signal: AbortSignal.timeout(DEADLINE_MS) }).catch(() => {
+        throw new ApiError(0, 'unreachable', 'No connection. Check the network and try again.');
+    });
+    if (!response.ok) throw toError(response, await response.json().catch(() => null));
+}
 
 // ---- followers ----
 

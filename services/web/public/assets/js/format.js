@@ -23,6 +23,11 @@ export function clock(ms) {
     return s < 3600 ? `${Math.floor(s / 60)}:${two(s % 60)}` : `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
 }
 
+const moment = new Intl.DateTimeFormat('en', { weekday: 'long', month: 'long', day: 'numeric', hour: 'numeric', minute: '2-digit', timeZoneName: 'short' });
+
+/* By the reader's own clock: Saturday, November 28 at 8:00 PM GMT+9 */
+export const localTime = (ms) => moment.format(ms);
+
 export const ownerName = (broadcast) => broadcast.owner?.name ?? '';
 
 export const STATE_LABEL = {

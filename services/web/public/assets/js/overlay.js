@@ -1,5 +1,6 @@
 /* What lies over the picture when there is something to say. The kind stands in data-kind, so that style and tests read one word. */
 import { el, setText } from './dom.js';
+import { clock } from './format.js';
 
 const MESSAGES = {
     connecting: ['Connecting…', ''],
@@ -39,7 +40,15 @@ export function createOverlay({ onTap, messages = {} }) {
         tap.hidden = kind !== 'tap';
     }
 
-    /* A clock under the words, "Waiting for 1:05". */
+    /* Other words for a kind from now on. */
+    function tell(kind, [head, body]) {
+        words[kind] = [head, body];
+        if (element.dataset.kind !== kind) return;
+        setText(title, head);
+        setText(text, body);
+    }
+
+    /* A clock under the words, "Waiting for 1:05"; one that counts down when the moment is to come, "Begins in 1:23:45". */
     function count(label, fromMs) {
         sinceLabel = label;
         sinceMs = fromMs;
@@ -48,13 +57,12 @@ export function createOverlay({ onTap, messages = {} }) {
 
     function tick(now = Date.now()) {
         if (sinceMs === null) return setText(since, '');
-        const seconds = Math.max(0, Math.round((now - sinceMs) / 1000));
-        const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+        const shown = clock(1000 * (sinceMs > now ? Math.ceil((sinceMs - now) / 1000) : Math.round((now - sinceMs) / 1000)));
         // Announced once by its words above; a ticking clock would be read out every second.
         since.setAttribute('aria-hidden', 'true');
-        return setText(since, `${sinceLabel} ${clock}`);
+        return setText(since, `${sinceLabel} ${shown}`);
     }
 
     show('connecting');
-    return { element, show, count, tick };
+    return { element, show, tell, count, tick };
 }
