@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { startAudience } from './demo_audience.mjs';
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -25,7 +26,7 @@ export function programmeArgs(url) {
         '-sc_threshold', '0', '-pix_fmt', 'yuv420p', '-c:a', 'aac', '-b:a', '128k', '-ar', '48000', '-f', 'flv', url];
 }
 
-/** Makes a broadcast and keeps pushing to it. Returns what was made and a stop function. */
+/** Makes a broadcast and keeps pushing to it, with an audience. Returns what was made and a stop function. */
 export async function startDemo(stack) {
     const session = await api(stack.origin, 'POST', '/sessions', null, { name: 'Hanabi demo' });
     const broadcast = await api(stack.origin, 'POST', '/broadcasts', session.token, { title: 'Test programme 花火' });
@@ -40,7 +41,8 @@ export async function startDemo(stack) {
         }
     };
     const done = push();
-    const stop = async () => { stopped = true; child?.kill('SIGKILL'); await done; };
+    const stopAudience = startAudience(stack.origin, broadcast, (...args) => api(stack.origin, ...args));
+    const stop = async () => { stopped = true; child?.kill('SIGKILL'); await Promise.all([done, stopAudience()]); };
     return { broadcast, session, stop };
 }
 

@@ -168,8 +168,10 @@ static void take_row(struct settings *settings, const struct db_result *rows, si
     if (applied == SETTINGS_FULL)
         say_full();
     /* What stood there before we began was said to others. */
-    if (applied != SETTINGS_OLD && settings->is_loaded)
+    if (applied != SETTINGS_OLD && settings->is_loaded) {
+        log_debug("setting.taken", log_int("version", event.version));
         act_on(settings, &event);
+    }
     setting_event_clear(&event);
 }
 

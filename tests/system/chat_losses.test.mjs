@@ -17,7 +17,6 @@ before(async () => {
     atEnd(() => rig.stop());
     // What Redis has answered survives its SIGKILL.
     await rig.cli('CONFIG', 'SET', 'appendfsync', 'always');
-    rig.redis.options.args.splice(rig.redis.options.args.indexOf('everysec'), 1, 'always');
     archive = new Supervised({ name: 'archive', command: path.join(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'), 'archive'), logFile: path.join(rig.dir, 'archive.log'),
         env: { ...process.env, HANABI_REDIS_URL: `redis://127.0.0.1:${rig.redisPort}`, HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_INSTANCE: 'archive-0', HANABI_ADMIN_LISTEN: `127.0.0.1:${await freePort()}`,
             HANABI_ARCHIVE_LISTEN: `127.0.0.1:${await freePort()}`, HANABI_ARCHIVE_TAIL_MS: '120000', HANABI_STORE_URL: `file://${rig.dir}/store`, HANABI_JWT_SECRET: secret, HANABI_HLS_SECRET: secret,
