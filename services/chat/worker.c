@@ -17,9 +17,6 @@
 #define LISTEN_BACKLOG  4096
 #define ACCEPTS_AT_ONCE 64
 #define RX_BUFFER_BYTES 1024 /* per connection, held by lws; longer messages come in pieces */
-/* lws hands the kernel at most so much of a write and keeps a copy of the rest for a later turn. Left out it is
- * RX_BUFFER_BYTES, and a frame of a busy room would go in ten pieces. */
-#define TX_PACKET_BYTES (128 * 1024)
 #define SECOND_MS       1000
 
 /* --- listening --- */
@@ -223,7 +220,7 @@ static struct lws_context *create_context(struct worker *worker)
 {
     static const lws_retry_bo_t no_pings = {0}; /* the wheel does that: lws' own timers cost O(n) per connection */
     static const struct lws_protocols protocols[] = {
-        {"chat", connection_on_event, sizeof(struct connection *), RX_BUFFER_BYTES, 0, NULL, TX_PACKET_BYTES},
+        {"chat", connection_on_event, sizeof(struct connection *), RX_BUFFER_BYTES, 0, NULL, 0},
         {NULL, NULL, 0, 0, 0, NULL, 0},
     };
     void *loops[] = {&worker->loop};
