@@ -200,6 +200,7 @@ void intake_release_passed(struct engine *engine, int64_t pts_us)
     while (engine->passed && (!engine->passed->is_key || engine->passed->pts_us <= pts_us)) {
         struct passed_unit *unit = engine->passed;
 
+        segmenter_passed(engine->segmenter, engine->pass_through, unit->pts_us);
         /* Refused: it lies before the first segment, as what a successor reads again does. */
         if (segmenter_add_video(engine->segmenter, engine->pass_through, unit->pts_us, unit->dts_us, unit->bytes,
                                 unit->len_bytes) != 0)

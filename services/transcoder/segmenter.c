@@ -210,10 +210,8 @@ int segmenter_add_video(struct segmenter *segmenter, int rendition, int64_t pts_
     struct h264_config config;
     int result;
 
-    while (segment && segment->end_us >= 0 && pts_us >= segment->end_us) {
-        segment->renditions[rendition].is_complete = true;
+    while (segment && segment->end_us >= 0 && pts_us >= segment->end_us)
         segment = segment->next;
-    }
     if (!segment || pts_us < segment->start_us)
         return -1;
     if (segment->renditions[rendition].units == 0 && h264_config_from_annexb(bytes, len_bytes, &config) == 0)
@@ -222,6 +220,13 @@ int segmenter_add_video(struct segmenter *segmenter, int rendition, int64_t pts_
     segment->renditions[rendition].units++;
     hand_over_complete(segmenter);
     return result;
+}
+
+void segmenter_passed(struct segmenter *segmenter, int rendition, int64_t pts_us)
+{
+    for (struct open_segment *at = segmenter->first; at && at->end_us >= 0 && pts_us >= at->end_us; at = at->next)
+        at->renditions[rendition].is_complete = true;
+    hand_over_complete(segmenter);
 }
 
 void segmenter_add_audio(struct segmenter *segmenter, int64_t frame, const uint8_t *adts, size_t len_bytes)

@@ -4,7 +4,8 @@
  *
  *     segmenter_begin(s, pts_us);                  at each boundary, before its frame is encoded
  *     segmenter_count_frame(s);                    per frame handed to the encoders
- *     segmenter_add_video(s, rung, …), segmenter_add_audio(s, …)      as they come out; in order per rendition
+ *     segmenter_add_video(s, rung, …), segmenter_add_audio(s, …)      as they come out
+ *     segmenter_passed(s, rung, pts_us);           nothing in front of this comes out any more
  *     segmenter_finish(s, end_us); … segmenter_close(s);              end of a session */
 #pragma once
 
@@ -35,10 +36,13 @@ void segmenter_discontinuity(struct segmenter *segmenter);
 /* Ends the segment that is open, if one is, and opens the next. */
 void segmenter_begin(struct segmenter *segmenter, int64_t start_us);
 void segmenter_count_frame(struct segmenter *segmenter);
-/* Annex B. `is_pass_through` units are not counted frames; a key frame at a boundary tells that the segment before is
- * complete. 0, or -1: it belongs nowhere (late) or there is no room. */
+/* Annex B. 0, or -1: it belongs nowhere (late) or there is no room. */
 int segmenter_add_video(struct segmenter *segmenter, int rendition, int64_t pts_us, int64_t dts_us,
                         const uint8_t *bytes, size_t len_bytes);
+/* The rendition has nothing more in front of `pts_us`: segments that end there are complete, also with fewer frames
+ * than were counted (an encoder swallowed one; passed-through frames are not counted). Not while an encoder that was
+ * replaced still holds frames: a starved one hands them over after its successor's first. */
+void segmenter_passed(struct segmenter *segmenter, int rendition, int64_t pts_us);
 /* `frame` of the audio grid, as ADTS. Frames come in order. */
 void segmenter_add_audio(struct segmenter *segmenter, int64_t frame, const uint8_t *adts, size_t len_bytes);
 /* The open segment ends here. What the encoders still hold belongs to it. */

@@ -71,6 +71,15 @@ static void encoder_free(struct encoder *encoder)
     free(encoder);
 }
 
+/* None of the same rung that was replaced still has frames to give. */
+static bool is_only_one(const struct encoder *encoder)
+{
+    for (const struct encoder *other = encoder->stage->all; other; other = other->next)
+        if (other != encoder && other->rendition == encoder->rendition)
+            return false;
+    return true;
+}
+
 static void on_unit(struct codec_pipe *pipe, GstSample *sample, void *context)
 {
     struct encoder *encoder = context;
@@ -92,6 +101,8 @@ static void on_unit(struct codec_pipe *pipe, GstSample *sample, void *context)
             len_bytes = stage->unit.len;
         }
     }
+    if (is_only_one(encoder))
+        segmenter_passed(stage->options.segmenter, encoder->rendition, pts_us);
     if (segmenter_add_video(stage->options.segmenter, encoder->rendition, pts_us,
                             dts_us >= 0 && dts_us < pts_us ? dts_us : pts_us, bytes, len_bytes) != 0)
         stage->counts.dropped++;

@@ -39,7 +39,7 @@ const theirs = () => cpuOf('ffmpeg', ['-v', 'error', '-y', '-threads', '1', '-fi
 
 /** SSIM of a rendition against the source scaled to its size (bicubic). */
 async function ssim(file, width, height) {
-    const { stderr } = await run('ffmpeg', ['-hide_banner', '-i', file, '-i', source, '-lavfi', `[0:v]settb=AVTB,setpts=PTS-STARTPTS[a];[1:v]scale=${width}:${height}:flags=bicubic,settb=AVTB,setpts=PTS-STARTPTS[b];[a][b]ssim`, '-f', 'null', '-'], { maxBuffer: 64 << 20 });
+    const { stderr } = await run('ffmpeg', ['-hide_banner', '-i', file, '-i', source, '-lavfi', `[0:v]settb=AVTB,setpts=N[a];[1:v]scale=${width}:${height}:flags=bicubic,settb=AVTB,setpts=N[b];[a][b]ssim`, '-f', 'null', '-'], { maxBuffer: 64 << 20 });
     return Number(/SSIM .*All:([0-9.]+)/.exec(stderr)[1]);
 }
 
