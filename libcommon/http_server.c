@@ -41,7 +41,7 @@ struct http_server {
     LIST_HEAD(, http_request) requests;
     TAILQ_HEAD(http_connections, http_connection) watched; /* the longest waited for first */
     uint16_t port;
-    bool is_quiesced;
+    bool is_quiesced, is_ending;
     time_t date_s;
     char date[32];
 };
@@ -258,6 +258,9 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         *upload_len = 0;
         return take_body(request, upload, len_bytes);
     }
+    /* Nobody is there any more to handle it. Closed without an answer, the edge asks another instance. */
+    if (request->server->is_ending && request->state == HTTP_RECEIVING)
+        return MHD_NO;
     unwatch(request->server, request->client);
     if (request->state == HTTP_RECEIVING)
         dispatch(request);
@@ -437,6 +440,7 @@ void http_server_destroy(struct http_server *server)
     if (!server)
         return;
     http_server_quiesce(server);
+    server->is_ending = true;
     /* MHD wants no suspended connection when it stops. */
     LIST_FOREACH(request, &server->requests, entry)
     {
