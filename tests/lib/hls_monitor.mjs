@@ -38,7 +38,9 @@ export class HlsMonitor {
     start() { this.loop = this.run(); }
 
     async get(url) {
-        const answer = await fetch(url, { redirect: 'manual', signal: AbortSignal.timeout(15000) });
+        const request = () => fetch(url, { redirect: 'manual', signal: AbortSignal.timeout(15000) });
+        // A kept connection that the edge has closed in this very moment: a browser asks once more, on a new one.
+        const answer = await request().catch((error) => { if (error.name === 'TypeError') return request(); throw error; });
         if (answer.status >= 300 && answer.status < 400) this.problem(`redirect for ${url}`);
         return { status: answer.status, bytes: Buffer.from(await answer.arrayBuffer()) };
     }
@@ -135,6 +137,21 @@ export class HlsMonitor {
     newest() {
         const rendition = [...this.renditions.values()][0];
         return rendition?.versions.at(-1)?.playlist ?? null;
+    }
+
+    /** What a player needs in its buffer (ms) so that it never stopped: by how much segments fell behind media time, at worst. */
+    bufferNeeded() {
+        const segments = [...[...this.renditions.values()][0].segments.values()].sort((a, b) => a.sequence - b.sequence);
+        let mediaMs = 0;
+        let best = Infinity;
+        let worst = 0;
+        for (const segment of segments) {
+            const delay = segment.namedAt - mediaMs;
+            best = Math.min(best, delay);
+            worst = Math.max(worst, delay - best);
+            mediaMs += segment.duration * 1000;
+        }
+        return Math.round(worst);
     }
 
     /** All bytes of a rendition, in order (keepBytes). */

@@ -52,21 +52,6 @@ async function replace(name, index) {
     return took;
 }
 
-/** What a player needs in its buffer so that it never stopped: by how much segments fell behind media time, at worst. */
-function bufferNeeded(monitor) {
-    const segments = [...[...monitor.renditions.values()][0].segments.values()].sort((a, b) => a.sequence - b.sequence);
-    let mediaMs = 0;
-    let best = Infinity;
-    let worst = 0;
-    for (const segment of segments) {
-        const delay = segment.namedAt - mediaMs;
-        best = Math.min(best, delay);
-        worst = Math.max(worst, delay - best);
-        mediaMs += segment.duration * 1000;
-    }
-    return Math.round(worst);
-}
-
 test('a rolling restart of every service during a live broadcast', { timeout: 180000 }, async (t) => {
     const broadcast = await newBroadcast(stack, 'Rolling');
     const monitor = new HlsMonitor(broadcast.playback);
@@ -110,7 +95,7 @@ test('a rolling restart of every service during a live broadcast', { timeout: 18
     assert.equal((await api(stack, 'POST', `/broadcasts/${broadcast.id}/end`, { token: broadcast.token })).status, 200);
     await waitFor('ENDLIST', () => [...monitor.renditions.values()].every((rendition) => rendition.versions.at(-1).playlist.endList), 15000);
     await monitor.stop();
-    t.diagnostic(`${publisher.comebacks} times the encoder came back; a player with ${bufferNeeded(monitor)} ms in its buffer never stopped`);
+    t.diagnostic(`${publisher.comebacks} times the encoder came back; a player with ${monitor.bufferNeeded()} ms in its buffer never stopped`);
     assert.deepEqual(await monitor.judge({ ended: true }), []);
     assert.equal(joins(), publisher.comebacks, 'discontinuities only where the encoder came back');
     assert.ok(Math.max(0, ...crowd.downs) <= 2000, `chat lines were away for ${crowd.downs} ms`);
