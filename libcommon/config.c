@@ -175,6 +175,9 @@ static int load_row(const struct config_row *row, void *field, const struct fail
         return -1;
     if (*value && row->type == CONFIG_URL && check_url(row, value, failure))
         return -1;
+    char why[400];
+    if (*value && row->check && row->check(value, why, sizeof why))
+        return fail(failure, "%s: %s (%s)", row->name, why, row->help);
     *(char **)field = alloc_string(value);
     return 0;
 }

@@ -38,7 +38,10 @@ struct config_row {
     int64_t min, max;           /* CONFIG_INT */
     const char *const *choices; /* CONFIG_CHOICE: values, CONFIG_URL: schemes; NULL-terminated */
     bool secret;                /* never printed or logged */
-    size_t offset;              /* of the field in the service's config struct */
+    /* What a value of this type has to be beyond its type; NULL: nothing. Not called for "". 0, or -1 with a sentence
+     * in `error` that does not repeat what is secret. */
+    int (*check)(const char *value, char *error, size_t error_size);
+    size_t offset; /* of the field in the service's config struct */
 };
 #define CONFIG_END                                                                                                     \
     {                                                                                                                  \

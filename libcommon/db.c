@@ -12,6 +12,7 @@
 #include "libcommon/db_connection.h"
 #include "libcommon/log.h"
 #include "libcommon/metrics.h"
+#include "libcommon/tls_client.h"
 
 #include <event2/event.h>
 #include <mysql.h>
@@ -65,6 +66,8 @@ struct db {
         struct metric *up, *queued, *refused, *seconds;
     } metrics;
 };
+
+const char *const db_schemes[] = {"mysql", NULL};
 
 static bool is_down(const struct db *db)
 {
@@ -337,7 +340,9 @@ int db_check_url(const char *url, char *error, size_t error_size)
 {
     struct db_server server;
 
-    return db_server_parse(url, &server, error, error_size);
+    if (db_server_parse(url, &server, error, error_size) != 0)
+        return -1;
+    return server.ca[0] ? tls_client_check_ca(server.ca, error, error_size) : 0;
 }
 
 bool db_ready(void *context, char *why, size_t why_size)

@@ -43,7 +43,11 @@ struct db_options {
 struct db *db_create(struct event_base *loop, const char *url, const struct db_options *options);
 /* Runs what is queued to its end (each within timeout_ms), calls the remaining `done` callbacks, joins the workers. */
 void db_destroy(struct db *db);
+/* 0, or -1 with a sentence (without the password) in `error`: the URL is broken, or the CA file that it names. */
 int db_check_url(const char *url, char *error, size_t error_size);
+extern const char *const db_schemes[];
+/* What the config_rows of such URLs have in common. */
+#define DB_URL .choices = db_schemes, .check = db_check_url, .secret = true
 /* A service_ready_fn; `context` is the db. From memory: a worker without jobs pings every second. */
 bool db_ready(void *db, char *why, size_t why_size);
 

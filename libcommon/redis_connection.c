@@ -4,10 +4,12 @@
 
 #include "libcommon/alloc.h"
 #include "libcommon/resolver.h"
+#include "libcommon/tls_client.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
 #include <netinet/in.h>
@@ -28,6 +30,7 @@ struct redis_connection {
     struct redis_connection_handlers handlers;
     void *context;
     struct redis_address address;
+    struct redis_tls tls;
     struct event *start;
     struct resolver_request *resolving;
     struct sockaddr_storage candidates[MAX_ADDRESSES];
@@ -169,29 +172,59 @@ void redis_connection_set_reply_pause(struct redis_connection *connection, int64
         abort();
 }
 
-static void on_stream_event(struct bufferevent *stream, short events, void *context)
+static void report_open(struct redis_connection *connection)
 {
-    struct redis_connection *connection = context;
-
-    if (events & BEV_EVENT_EOF)
-        report_closed(connection, "closed by the server");
-    else
-        report_closed(connection, strerror(EVUTIL_SOCKET_ERROR()));
-}
-
-static void open_stream(struct redis_connection *connection, int fd)
-{
-    connection->stream = bufferevent_socket_new(connection->loop, fd, BEV_OPT_CLOSE_ON_FREE);
-    if (!connection->stream)
-        abort();
-    bufferevent_set_max_single_read(connection->stream, MAX_READ_BYTES);
-    bufferevent_set_max_single_write(connection->stream, MAX_READ_BYTES);
-    bufferevent_setcb(connection->stream, on_readable, NULL, on_stream_event, connection);
-    bufferevent_enable(connection->stream, EV_READ | EV_WRITE);
     enter(connection);
     if (connection->handlers.on_open)
         connection->handlers.on_open(connection->context);
     leave(connection);
+}
+
+static void on_stream_event(struct bufferevent *stream, short events, void *context)
+{
+    struct redis_connection *connection = context;
+    int socket_error = EVUTIL_SOCKET_ERROR();
+    unsigned long tls_error = connection->tls.is_on ? bufferevent_get_openssl_error(stream) : 0;
+    char why[160];
+
+    if (events & BEV_EVENT_CONNECTED) {
+        report_open(connection);
+    } else if (tls_error) {
+        tls_client_explain(bufferevent_openssl_get_ssl(stream), tls_error, why, sizeof(why));
+        report_closed(connection, why);
+    } else if (events & BEV_EVENT_EOF || socket_error == 0) {
+        report_closed(connection, "closed by the server");
+    } else {
+        report_closed(connection, strerror(socket_error));
+    }
+}
+
+static void open_stream(struct redis_connection *connection, int fd)
+{
+    char why[400];
+    struct ssl_st *session = NULL;
+
+    if (connection->tls.is_on) {
+        session = tls_client_session(connection->tls.ca, connection->address.host, why, sizeof(why));
+        if (!session) {
+            close(fd);
+            report_closed(connection, why);
+            return;
+        }
+    }
+    connection->stream = session ? bufferevent_openssl_socket_new(connection->loop, fd, session,
+                                                                  BUFFEREVENT_SSL_CONNECTING, BEV_OPT_CLOSE_ON_FREE)
+                                 : bufferevent_socket_new(connection->loop, fd, BEV_OPT_CLOSE_ON_FREE);
+    if (!connection->stream)
+        abort();
+    if (session)
+        bufferevent_openssl_set_allow_dirty_shutdown(connection->stream, 1);
+    bufferevent_set_max_single_read(connection->stream, MAX_READ_BYTES);
+    bufferevent_set_max_single_write(connection->stream, MAX_READ_BYTES);
+    bufferevent_setcb(connection->stream, on_readable, NULL, on_stream_event, connection);
+    bufferevent_enable(connection->stream, EV_READ | EV_WRITE);
+    if (!connection->tls.is_on)
+        report_open(connection);
 }
 
 /* --- connecting
@@ -299,6 +332,7 @@ static void on_start(evutil_socket_t fd, short events, void *context)
 }
 
 struct redis_connection *redis_connection_open(struct event_base *loop, const struct redis_address *address,
+                                               const struct redis_tls *tls,
                                                const struct redis_connection_handlers *handlers, void *context)
 {
     struct redis_connection *connection = alloc_zero(1, sizeof(*connection));
@@ -308,6 +342,7 @@ struct redis_connection *redis_connection_open(struct event_base *loop, const st
     connection->handlers = *handlers;
     connection->context = context;
     connection->address = *address;
+    connection->tls = *tls;
     connection->reader = redisReaderCreate();
     connection->start = event_new(loop, -1, 0, on_start, connection);
     if (!connection->reader || !connection->start)

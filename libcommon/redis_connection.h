@@ -16,15 +16,16 @@ struct redis_connection;
 struct redisReply;
 
 struct redis_connection_handlers {
-    void (*on_open)(void *context); /* may be NULL */
+    void (*on_open)(void *context); /* after TLS' hand-shake, where there is TLS; may be NULL */
     /* `reply` is valid during the call. */
     void (*on_reply)(const struct redisReply *reply, void *context);
     /* Once, for every end that redis_connection_free did not make; free it then. `why` is a phrase for logs. */
     void (*on_closed)(const char *why, void *context);
 };
 
-/* Never calls a handler before it returns. */
+/* Never calls a handler before it returns. Copies `address` and `tls`, whose CA file is read once the line stands. */
 struct redis_connection *redis_connection_open(struct event_base *loop, const struct redis_address *address,
+                                               const struct redis_tls *tls,
                                                const struct redis_connection_handlers *handlers, void *context);
 /* At any time, also inside its handlers; no handler is called any more. NULL is fine. */
 void redis_connection_free(struct redis_connection *connection);

@@ -45,7 +45,7 @@ static void finish(struct redis_dial *dial, bool good, const char *why)
     bool has_address = dial->has_address;
     redis_dial_fn callback = dial->callback;
     void *context = dial->context;
-    char reason[160];
+    char reason[400];
 
     snprintf(reason, sizeof(reason), "%s", why);
     if (good)
@@ -58,7 +58,11 @@ static void on_deadline(evutil_socket_t fd, short events, void *context)
 {
     struct redis_dial *dial = context;
 
-    finish(dial, false, dial->step_count > 0 ? "no answer to the hand-shake in time" : "connect timed out");
+    /* A Redis without TLS waits for the end of what it takes for a command. */
+    finish(dial, false,
+           dial->step_count > 0   ? "no answer to the hand-shake in time"
+           : dial->url->tls.is_on ? "connect timed out (does the server speak TLS on this port?)"
+                                  : "connect timed out");
 }
 
 static void send_step(struct redis_dial *dial, enum step step, int count, const char *const *args)
@@ -120,7 +124,7 @@ static void dial_address(struct redis_dial *dial, const struct redis_address *ad
 
     dial->address = *address;
     dial->has_address = true;
-    dial->connection = redis_connection_open(dial->loop, address, &handlers, dial);
+    dial->connection = redis_connection_open(dial->loop, address, &dial->url->tls, &handlers, dial);
     evtimer_add(dial->deadline, &timeout);
 }
 

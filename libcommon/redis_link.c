@@ -13,6 +13,7 @@
 #include "libcommon/redis_dial.h"
 #include "libcommon/redis_script.h"
 #include "libcommon/redis_sentinel.h"
+#include "libcommon/tls_client.h"
 
 #include <assert.h>
 #include <event2/event.h>
@@ -45,7 +46,7 @@ struct redis_link {
     struct redis_connection *connection;
     struct redis_address address;
     char address_text[280];
-    char why[160]; /* of the last failure, for redis_link_ready */
+    char why[400]; /* of the last failure, for redis_link_ready */
     struct backoff backoff;
     struct event *retry;
     struct pending_list pending;
@@ -62,6 +63,8 @@ struct redis_link {
         struct metric *up, *losses, *deadlines, *pending_bytes;
     } metrics;
 };
+
+const char *const redis_link_schemes[] = {"redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-unix", NULL};
 
 static void link_drop(struct redis_link *link, const char *why);
 static void link_dial(struct redis_link *link);
@@ -451,7 +454,9 @@ int redis_link_check_url(const char *url, char *error, size_t error_size)
 {
     struct redis_url parsed;
 
-    return redis_url_parse(url, &parsed, error, error_size);
+    if (redis_url_parse(url, &parsed, error, error_size) != 0)
+        return -1;
+    return parsed.tls.is_on ? tls_client_check_ca(parsed.tls.ca, error, error_size) : 0;
 }
 
 bool redis_link_is_up(const struct redis_link *link)

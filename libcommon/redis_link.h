@@ -6,7 +6,8 @@
  * what must not be lost.
  *
  * URLs: redis://[:password@]host:port[/db], redis-sentinel://[:password@]host:port[,host:port…]/master-name[/db],
- * redis-unix://path. */
+ * redis-unix://path. rediss:// and rediss-sentinel:// are the same in TLS (Sentinel's port, too), with ?ca=/ca.pem at
+ * the end where the servers' certificates are signed by a CA that the system does not know. */
 #pragma once
 
 #include <stdbool.h>
@@ -46,8 +47,11 @@ struct redis_link *redis_link_create(struct event_base *loop, const char *url,
                                      const struct redis_link_options *options);
 /* Pending callbacks are called with REDIS_LINK_LOST first. Not from inside one of its own callbacks. */
 void redis_link_destroy(struct redis_link *link);
-/* 0, or -1 with a sentence in `error`. */
+/* 0, or -1 with a sentence (without the password) in `error`: the URL is broken, or the CA file that it names. */
 int redis_link_check_url(const char *url, char *error, size_t error_size);
+extern const char *const redis_link_schemes[];
+/* What the config_rows of such URLs have in common. */
+#define REDIS_LINK_URL .choices = redis_link_schemes, .check = redis_link_check_url, .secret = true
 bool redis_link_is_up(const struct redis_link *link);
 /* "host:port" of the server it is connected to (behind Sentinel: the master), empty while down; valid until the next
  * loss. */

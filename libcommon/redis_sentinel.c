@@ -33,7 +33,7 @@ struct redis_sentinel_query {
     bool has_master;
     struct redis_address master;
     long long epoch;
-    char why[128];
+    char why[256];
 };
 
 void redis_sentinel_cancel(struct redis_sentinel_query *query)
@@ -144,7 +144,7 @@ static void on_closed(const char *why, void *context)
 {
     struct sentinel *sentinel = context;
 
-    snprintf(sentinel->query->why, sizeof(sentinel->query->why), "sentinel: %.80s", why);
+    snprintf(sentinel->query->why, sizeof(sentinel->query->why), "sentinel: %.200s", why);
     sentinel_done(sentinel);
 }
 
@@ -169,7 +169,7 @@ struct redis_sentinel_query *redis_sentinel_ask(struct event_base *loop, const s
         struct sentinel *sentinel = &query->sentinels[i];
 
         sentinel->query = query;
-        sentinel->connection = redis_connection_open(loop, &url->addresses[i], &handlers, sentinel);
+        sentinel->connection = redis_connection_open(loop, &url->addresses[i], &url->tls, &handlers, sentinel);
     }
     return query;
 }

@@ -39,24 +39,58 @@ static int parse_unix(const char *path, struct redis_url *url, char *error, size
     return 0;
 }
 
+/* After the scheme of a Redis or of sentinels, which says what the rest means; NULL: it is none of them. */
+static const char *parse_scheme(const char *text, struct redis_url *url)
+{
+    static const struct {
+        const char *scheme;
+        bool is_sentinel, is_tls;
+    } forms[] = {{"redis://", false, false},
+                 {"rediss://", false, true},
+                 {"redis-sentinel://", true, false},
+                 {"rediss-sentinel://", true, true}};
+
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        size_t len = strlen(forms[i].scheme);
+
+        if (strncmp(text, forms[i].scheme, len) != 0)
+            continue;
+        url->is_sentinel = forms[i].is_sentinel;
+        url->tls.is_on = forms[i].is_tls;
+        return text + len;
+    }
+    return NULL;
+}
+
+/* `options`: "" or "?ca=/path". */
+static int parse_options(const char *options, struct redis_url *url, char *error, size_t error_size)
+{
+    static const char ca_name[] = "?ca=";
+
+    if (!*options)
+        return 0;
+    if (!url->tls.is_on || strncmp(options, ca_name, sizeof(ca_name) - 1) != 0)
+        return fail(error, error_size, "the only option is ?ca=/path, of rediss:// and rediss-sentinel://");
+    if (url_part_decode(url->tls.ca, sizeof(url->tls.ca), options + sizeof(ca_name) - 1, options + strlen(options)) !=
+            0 ||
+        url->tls.ca[0] != '/')
+        return fail(error, error_size, "?ca= wants an absolute path of at most 255 bytes");
+    return 0;
+}
+
 int redis_url_parse(const char *text, struct redis_url *url, char *error, size_t error_size)
 {
-    const char *begin;
-
     memset(url, 0, sizeof(*url));
     if (strncmp(text, "redis-unix://", 13) == 0)
         return parse_unix(text + 13, url, error, error_size);
-    if (strncmp(text, "redis-sentinel://", 17) == 0) {
-        url->is_sentinel = true;
-        begin = text + 17;
-    } else if (strncmp(text, "redis://", 8) == 0) {
-        begin = text + 8;
-    } else {
-        return fail(error, error_size, "must begin with redis://, redis-sentinel:// or redis-unix://");
-    }
+    const char *begin = parse_scheme(text, url);
+    if (!begin)
+        return fail(error, error_size,
+                    "must begin with redis://, rediss://, redis-sentinel://, rediss-sentinel:// or redis-unix://");
 
-    const char *slash = strchr(begin, '/');
-    const char *authority_end = slash ? slash : begin + strlen(begin);
+    const char *options = begin + strcspn(begin, "?");
+    const char *slash = memchr(begin, '/', (size_t)(options - begin));
+    const char *authority_end = slash ? slash : options;
     const char *at = memchr(begin, '@', (size_t)(authority_end - begin));
 
     if (at) {
@@ -69,20 +103,20 @@ int redis_url_parse(const char *text, struct redis_url *url, char *error, size_t
     if (!url->is_sentinel && url->address_count != 1)
         return fail(error, error_size, "several addresses are only for redis-sentinel://");
 
-    const char *path = slash ? slash + 1 : "";
+    const char *path = slash ? slash + 1 : options;
     if (url->is_sentinel) {
-        const char *master_end = path + strcspn(path, "/");
+        const char *master_end = path + strcspn(path, "/?");
 
         if (url_part_copy(url->master, sizeof(url->master), path, master_end) != 0)
             return fail(error, error_size, "redis-sentinel:// wants the name of the master after the addresses");
-        path = *master_end ? master_end + 1 : master_end;
+        path = *master_end == '/' ? master_end + 1 : master_end;
     }
-    if (*path) {
-        url->db = url_part_number(path, path + strlen(path), 0, 65535);
+    if (path < options) {
+        url->db = url_part_number(path, options, 0, 65535);
         if (url->db < 0)
             return fail(error, error_size, "the database must be a number");
     }
-    return 0;
+    return parse_options(options, url, error, error_size);
 }
 
 bool redis_address_equal(const struct redis_address *a, const struct redis_address *b)

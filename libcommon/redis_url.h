@@ -1,4 +1,4 @@
-/* Where a Redis is: the three forms of URL of redis_link.h, taken apart. No I/O. */
+/* Where a Redis is: the forms of URL of redis_link.h, taken apart. No I/O. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,8 +11,15 @@ struct redis_address {
     int port;
 };
 
+/* How to talk to all addresses of a URL. */
+struct redis_tls {
+    bool is_on;
+    char ca[256]; /* PEM file; empty: what the system trusts */
+};
+
 struct redis_url {
     bool is_sentinel;
+    struct redis_tls tls;                                    /* of the sentinels, too */
     struct redis_address addresses[REDIS_URL_MAX_SENTINELS]; /* the sentinels, or the one server */
     size_t address_count;
     char master[64];    /* of a sentinel URL */

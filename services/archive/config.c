@@ -1,18 +1,18 @@
 #include "archive.h"
 
+#include "libcommon/db.h"
+#include "libcommon/redis_link.h"
+
 #define FIELD(name) .offset = offsetof(struct archive_config, name)
 
-static const char *const redis_schemes[] = {"redis", "redis-sentinel", "redis-unix", NULL};
-static const char *const mysql_schemes[] = {"mysql", NULL};
 static const char *const die_after[] = {"none", "plan", "recording", "replay", "index", "row", "say", NULL};
 static const char *const store_schemes[] = {"file", "s3", NULL};
 
 const struct config_row archive_config_rows[] = {
-    {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", .choices = redis_schemes, FIELD(redis_url)},
-    {"HANABI_CHAT_REDIS_URL", CONFIG_URL, "", "chat Redis (empty: the state Redis)", .choices = redis_schemes,
+    {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", REDIS_LINK_URL, FIELD(redis_url)},
+    {"HANABI_CHAT_REDIS_URL", CONFIG_URL, "", "chat Redis (empty: the state Redis)", REDIS_LINK_URL,
      FIELD(chat_redis_url)},
-    {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "mysql://user:password@host:port/database", .choices = mysql_schemes,
-     .secret = true, FIELD(mysql_url)},
+    {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "mysql://user:password@host:port/database", DB_URL, FIELD(mysql_url)},
     {"HANABI_ARCHIVE_BATCH", CONFIG_INT, "1000", "comments moved in one transaction at most", .min = 1, .max = 10000,
      FIELD(batch)},
     {"HANABI_ARCHIVE_TAIL_ENTRIES", CONFIG_INT, "1000", "entries that stay in Redis for viewers who reconnect",

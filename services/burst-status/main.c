@@ -26,14 +26,11 @@ struct burst_status {
     struct retry_policy policy;
 };
 
-static const char *const redis_schemes[] = {"redis", "redis-sentinel", "redis-unix", NULL};
-
 #define FIELD(name) offsetof(struct burst_status_config, name)
 static const struct config_row rows[] = {
     {"HANABI_STATUS_LISTEN", CONFIG_LISTEN, "127.0.0.1:8082", "where players ask; several processes may share it",
      .offset = FIELD(listen)},
-    {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", .choices = redis_schemes, .secret = true,
-     .offset = FIELD(redis_url)},
+    {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", REDIS_LINK_URL, .offset = FIELD(redis_url)},
     {"HANABI_STATUS_MAX_CONNECTIONS", CONFIG_INT, "100000", "beyond these the longest idle one is closed", .min = 1,
      .max = 1000000, .offset = FIELD(max_connections)},
     {"HANABI_STATUS_MAX_BROADCASTS", CONFIG_INT, "200000", "kept in memory (about 300 bytes each)", .min = 100,
@@ -69,15 +66,10 @@ static int start(struct service *service, void *context)
     const struct burst_status_config *config = &state->config;
     struct metrics *metrics = service_metrics(service);
     uint64_t seeds[2];
-    char error[256];
 
     state->service = service;
     if (config->retry.max_ms <= config->retry.min_ms) {
         log_error("config.refused", log_str("reason", "HANABI_STATUS_RETRY_MAX_MS is not above _RETRY_MIN_MS"));
-        return -1;
-    }
-    if (redis_link_check_url(config->redis_url, error, sizeof(error)) != 0) {
-        log_error("config.refused", log_str("variable", "HANABI_REDIS_URL"), log_str("reason", error));
         return -1;
     }
     randombytes_buf(seeds, sizeof(seeds));

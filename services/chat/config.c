@@ -1,17 +1,17 @@
 #include "chat.h"
 
-static const char *const redis_schemes[] = {"redis", "redis-sentinel", "redis-unix", NULL};
-static const char *const mysql_schemes[] = {"mysql", NULL};
+#include "libcommon/db.h"
+#include "libcommon/redis_link.h"
 
 #define FIELD(name) .offset = offsetof(struct chat_config, name)
 
 const struct config_row chat_config_rows[] = {
     {"HANABI_CHAT_LISTEN", CONFIG_LISTEN, "127.0.0.1:8084", "where the edge reaches the websockets", FIELD(listen)},
-    {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", .choices = redis_schemes, FIELD(redis_url)},
-    {"HANABI_CHAT_REDIS_URL", CONFIG_URL, "", "chat Redis; empty: the state Redis", .choices = redis_schemes,
+    {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", REDIS_LINK_URL, FIELD(redis_url)},
+    {"HANABI_CHAT_REDIS_URL", CONFIG_URL, "", "chat Redis; empty: the state Redis", REDIS_LINK_URL,
      FIELD(chat_redis_url)},
     {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "mysql://user:password@host:port/database; settings are read from it",
-     .choices = mysql_schemes, .secret = true, FIELD(mysql_url)},
+     DB_URL, FIELD(mysql_url)},
     {"HANABI_JWT_SECRET", CONFIG_STRING, NULL, "key of the viewers' tokens, the same in all services", .secret = true,
      FIELD(jwt_secret)},
     {"HANABI_CHAT_WORKERS", CONFIG_INT, "1", "websocket threads, one core each", 1, CHAT_MAX_WORKERS, FIELD(workers)},

@@ -10,16 +10,12 @@
 
 #define ROW(field) .offset = offsetof(struct ingest_config, field)
 
-static const char *const redis_schemes[] = {"redis", "redis-sentinel", "redis-unix", NULL};
-static const char *const mysql_schemes[] = {"mysql", NULL};
-
 const struct config_row ingest_config_rows[] = {
-    {"HANABI_REDIS_URL", CONFIG_URL, "redis://127.0.0.1:6379", "state Redis", .choices = redis_schemes, .secret = true,
-     ROW(redis_url)},
-    {"HANABI_MEDIA_REDIS_URL", CONFIG_URL, "", "Redis for the media rings; empty: the state Redis",
-     .choices = redis_schemes, .secret = true, ROW(media_redis_url)},
-    {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "database, asked for stream keys that Redis does not know",
-     .choices = mysql_schemes, .secret = true, ROW(mysql_url)},
+    {"HANABI_REDIS_URL", CONFIG_URL, "redis://127.0.0.1:6379", "state Redis", REDIS_LINK_URL, ROW(redis_url)},
+    {"HANABI_MEDIA_REDIS_URL", CONFIG_URL, "", "Redis for the media rings; empty: the state Redis", REDIS_LINK_URL,
+     ROW(media_redis_url)},
+    {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "database, asked for stream keys that Redis does not know", DB_URL,
+     ROW(mysql_url)},
     {"HANABI_RTMP_LISTEN", CONFIG_LISTEN, "0.0.0.0:1935", "where publishers connect; shared by several processes",
      ROW(rtmp)},
     {"HANABI_RTMPS_LISTEN", CONFIG_STRING, "", "the same with TLS, address:port; empty: off", ROW(rtmps)},
@@ -79,20 +75,6 @@ static int parse_listen(const char *text, struct config_listen *listen)
 int ingest_config_check(const struct ingest_config *config, struct config_listen *rtmps_listen, char *error,
                         size_t error_size)
 {
-    char why[200];
-
-    if (redis_link_check_url(config->redis_url, why, sizeof(why)) != 0) {
-        snprintf(error, error_size, "HANABI_REDIS_URL: %s", why);
-        return -1;
-    }
-    if (config->media_redis_url[0] && redis_link_check_url(config->media_redis_url, why, sizeof(why)) != 0) {
-        snprintf(error, error_size, "HANABI_MEDIA_REDIS_URL: %s", why);
-        return -1;
-    }
-    if (db_check_url(config->mysql_url, why, sizeof(why)) != 0) {
-        snprintf(error, error_size, "HANABI_MYSQL_URL: %s", why);
-        return -1;
-    }
     if (config->app[0] == '\0' || strpbrk(config->app, "/?")) {
         snprintf(error, error_size, "HANABI_RTMP_APP: \"%s\" is not one path segment", config->app);
         return -1;

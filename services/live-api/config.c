@@ -1,18 +1,19 @@
 #include "live_api.h"
 
-static const char *const redis_schemes[] = {"redis", "redis-sentinel", "redis-unix", NULL};
-static const char *const mysql_schemes[] = {"mysql", NULL};
+#include "libcommon/db.h"
+#include "libcommon/redis_link.h"
+
 static const char *const rtmp_schemes[] = {"rtmp", "rtmps", NULL};
 
 const struct config_row live_api_config_rows[] = {
     {"HANABI_API_LISTEN", CONFIG_LISTEN, "127.0.0.1:8083", "where the edge reaches the API",
      .offset = offsetof(struct live_api_config, listen)},
-    {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", .choices = redis_schemes,
+    {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", REDIS_LINK_URL,
      .offset = offsetof(struct live_api_config, redis_url)},
-    {"HANABI_CHAT_REDIS_URL", CONFIG_URL, "", "chat Redis; empty: the state Redis", .choices = redis_schemes,
+    {"HANABI_CHAT_REDIS_URL", CONFIG_URL, "", "chat Redis; empty: the state Redis", REDIS_LINK_URL,
      .offset = offsetof(struct live_api_config, chat_redis_url)},
-    {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "mysql://user:password@host:port/database", .choices = mysql_schemes,
-     .secret = true, .offset = offsetof(struct live_api_config, mysql_url)},
+    {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "mysql://user:password@host:port/database", DB_URL,
+     .offset = offsetof(struct live_api_config, mysql_url)},
     {"HANABI_JWT_SECRET", CONFIG_STRING, NULL, "key of the callers' tokens, the same in all services", .secret = true,
      .offset = offsetof(struct live_api_config, jwt_secret)},
     {"HANABI_KEY_SEAL_SECRET", CONFIG_STRING, NULL, "seals stream keys, so that owners can be shown theirs again",

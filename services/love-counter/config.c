@@ -1,17 +1,16 @@
 #include "love_counter.h"
 
-static const char *const redis_schemes[] = {"redis", "redis-sentinel", "redis-unix", NULL};
-static const char *const mysql_schemes[] = {"mysql", NULL};
+#include "libcommon/db.h"
+#include "libcommon/redis_link.h"
 
 #define ROW(field) .offset = offsetof(struct love_counter_config, field)
 
 const struct config_row love_counter_config_rows[] = {
     {"HANABI_LOVE_LISTEN", CONFIG_LISTEN, "127.0.0.1:8087", "where the edge reaches the hearts API", ROW(listen)},
-    {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", .choices = redis_schemes, ROW(redis_url)},
-    {"HANABI_CHAT_REDIS_URL", CONFIG_URL, "", "chat Redis (empty: the state Redis)", .choices = redis_schemes,
+    {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", REDIS_LINK_URL, ROW(redis_url)},
+    {"HANABI_CHAT_REDIS_URL", CONFIG_URL, "", "chat Redis (empty: the state Redis)", REDIS_LINK_URL,
      ROW(chat_redis_url)},
-    {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "mysql://user:password@host:port/database", .choices = mysql_schemes,
-     .secret = true, ROW(mysql_url)},
+    {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "mysql://user:password@host:port/database", DB_URL, ROW(mysql_url)},
     {"HANABI_JWT_SECRET", CONFIG_STRING, NULL, "key of the callers' tokens, the same in all services", .secret = true,
      ROW(jwt_secret)},
     {"HANABI_LOVE_RATE_PER_S", CONFIG_INT, "30", "taps a second that count of one user in one broadcast", .min = 1,

@@ -8,17 +8,13 @@
 
 #define ROW(field) .offset = offsetof(struct uploader_config, field)
 
-static const char *const redis_schemes[] = {"redis", "redis-sentinel", "redis-unix", NULL};
-static const char *const mysql_schemes[] = {"mysql", NULL};
 static const char *const store_schemes[] = {"file", "s3", NULL};
 
 const struct config_row uploader_config_rows[] = {
-    {"HANABI_REDIS_URL", CONFIG_URL, "redis://127.0.0.1:6379", "state Redis", .choices = redis_schemes, .secret = true,
-     ROW(redis_url)},
-    {"HANABI_MEDIA_REDIS_URL", CONFIG_URL, "", "Redis with the segments' bytes; empty: the state Redis",
-     .choices = redis_schemes, .secret = true, ROW(media_redis_url)},
-    {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "database for the rows an archive needs", .choices = mysql_schemes,
-     .secret = true, ROW(mysql_url)},
+    {"HANABI_REDIS_URL", CONFIG_URL, "redis://127.0.0.1:6379", "state Redis", REDIS_LINK_URL, ROW(redis_url)},
+    {"HANABI_MEDIA_REDIS_URL", CONFIG_URL, "", "Redis with the segments' bytes; empty: the state Redis", REDIS_LINK_URL,
+     ROW(media_redis_url)},
+    {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "database for the rows an archive needs", DB_URL, ROW(mysql_url)},
     {"HANABI_STORE_URL", CONFIG_URL, NULL,
      "file:///folder or s3://bucket[/prefix]?endpoint=http://host:port&region=name", .choices = store_schemes,
      ROW(store_url)},
@@ -43,23 +39,8 @@ const struct config_row uploader_config_rows[] = {
 
 int uploader_config_check(const struct uploader_config *config, char *error, size_t error_size)
 {
-    char why[200];
-
-    if (redis_link_check_url(config->redis_url, why, sizeof(why)) != 0) {
-        snprintf(error, error_size, "HANABI_REDIS_URL: %s", why);
-        return -1;
-    }
-    if (config->media_redis_url[0] && redis_link_check_url(config->media_redis_url, why, sizeof(why)) != 0) {
-        snprintf(error, error_size, "HANABI_MEDIA_REDIS_URL: %s", why);
-        return -1;
-    }
-    if (db_check_url(config->mysql_url, why, sizeof(why)) != 0) {
-        snprintf(error, error_size, "HANABI_MYSQL_URL: %s", why);
-        return -1;
-    }
-    if (config->spool_dir[0] != '/') {
-        snprintf(error, error_size, "HANABI_SPOOL_DIR: \"%s\" is not an absolute path", config->spool_dir);
-        return -1;
-    }
-    return 0;
+    if (config->spool_dir[0] == '/')
+        return 0;
+    snprintf(error, error_size, "HANABI_SPOOL_DIR: \"%s\" is not an absolute path", config->spool_dir);
+    return -1;
 }

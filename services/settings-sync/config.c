@@ -1,15 +1,15 @@
 #include "settings_sync.h"
 
-static const char *const redis_schemes[] = {"redis", "redis-sentinel", "redis-unix", NULL};
-static const char *const mysql_schemes[] = {"mysql", NULL};
+#include "libcommon/db.h"
+#include "libcommon/redis_link.h"
 
 const struct config_row settings_sync_config_rows[] = {
     {"HANABI_SETTINGS_LISTEN", CONFIG_LISTEN, "127.0.0.1:8085", "where the edge reaches the settings API",
      .offset = offsetof(struct settings_sync_config, listen)},
-    {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", .choices = redis_schemes,
+    {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", REDIS_LINK_URL,
      .offset = offsetof(struct settings_sync_config, redis_url)},
-    {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "mysql://user:password@host:port/database", .choices = mysql_schemes,
-     .secret = true, .offset = offsetof(struct settings_sync_config, mysql_url)},
+    {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "mysql://user:password@host:port/database", DB_URL,
+     .offset = offsetof(struct settings_sync_config, mysql_url)},
     {"HANABI_JWT_SECRET", CONFIG_STRING, NULL, "key of the callers' tokens, the same in all services", .secret = true,
      .offset = offsetof(struct settings_sync_config, jwt_secret)},
     CONFIG_END,

@@ -1,9 +1,10 @@
 #include "services/transcoder/config.h"
 
+#include "libcommon/redis_link.h"
+
 #include <stdio.h>
 #include <string.h>
 
-static const char *const redis_schemes[] = {"redis", "redis-sentinel", "redis-unix", NULL};
 static const char *const backends[] = {"auto", "cpu", "nvidia", NULL};
 static const char *const pass_through[] = {"off", "auto", NULL};
 static const char *const presets[] = {"ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", NULL};
@@ -11,9 +12,8 @@ static const char *const presets[] = {"ultrafast", "superfast", "veryfast", "fas
 #define FIELD(name) .offset = offsetof(struct transcoder_config, name)
 
 const struct config_row transcoder_config_rows[] = {
-    {"HANABI_REDIS_URL", CONFIG_URL, "redis://127.0.0.1:6379", "state Redis", .choices = redis_schemes,
-     FIELD(redis_url)},
-    {"HANABI_MEDIA_REDIS_URL", CONFIG_URL, "", "media Redis (empty: the state Redis)", .choices = redis_schemes,
+    {"HANABI_REDIS_URL", CONFIG_URL, "redis://127.0.0.1:6379", "state Redis", REDIS_LINK_URL, FIELD(redis_url)},
+    {"HANABI_MEDIA_REDIS_URL", CONFIG_URL, "", "media Redis (empty: the state Redis)", REDIS_LINK_URL,
      FIELD(media_redis_url)},
     {"HANABI_TRANSCODER_CAPACITY", CONFIG_INT, "0", "broadcasts at the same time (0: two per core)", .min = 0,
      .max = 1000, FIELD(capacity)},

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_ARGS 24
+#define MAX_ARGS 40
 
 enum kind { KIND_REDIS, KIND_SENTINEL, KIND_MARIADB };
 

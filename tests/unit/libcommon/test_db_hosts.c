@@ -1,6 +1,7 @@
 /* Several hosts and TLS, against real MariaDB servers: the one that takes writes is found, whichever it is; a server
  * whose certificate is not signed by our CA, or that has no TLS, is refused; a new certificate counts from the next
  * connection on. */
+#include "certificates.h"
 #include "libcommon/db_connection.h"
 #include "real_server.h"
 
@@ -87,28 +88,6 @@ static void test_the_writable_host_is_found(void **state)
     db_connection_destroy(connection);
 }
 
-static void shell(const char *dir, const char *command)
-{
-    char line[1200];
-
-    snprintf(line, sizeof(line), "cd %s && { %s; } >/dev/null 2>&1", dir, command);
-    assert_int_equal(system(line), 0);
-}
-
-/* A CA and a certificate for 127.0.0.1 signed by it: <name>-ca.pem, cert.pem, key.pem. */
-static void make_certificate(const char *dir, const char *name)
-{
-    char command[900];
-
-    snprintf(command, sizeof(command),
-             "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=%s-ca -keyout ca-key.pem -out %s-ca.pem && "
-             "openssl req -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout key.pem -out req.pem && "
-             "printf 'subjectAltName=IP:127.0.0.1' >ext && openssl x509 -req -in req.pem -days 2 -CA %s-ca.pem -CAkey "
-             "ca-key.pem -CAcreateserial -extfile ext -out cert.pem && chmod 644 *.pem",
-             name, name, name);
-    shell(dir, command);
-}
-
 static void add_tls(struct real_server *server, const char *dir)
 {
     char arg[200];
@@ -123,15 +102,20 @@ static void add_tls(struct real_server *server, const char *dir)
 
 static void test_tls(void **state)
 {
-    char dir[] = "/tmp/hanabi-db-tls-XXXXXX", options[200], why[300] = "", command[300];
+    char dir[64], options[200], why[300] = "", command[300];
     struct db_server server, other;
     struct db_connection *connection, *wrong;
     struct db_result *rows = NULL;
 
-    assert_non_null(mkdtemp(dir));
-    assert_int_equal(chmod(dir, 0755), 0); /* the server may run as somebody else */
-    make_certificate(dir, "old");
+    certificates_make_dir(dir);
+    certificates_make(dir, "old", "127.0.0.1");
     snprintf(options, sizeof(options), "?ca=%s/old-ca.pem", dir);
+
+    snprintf(command, sizeof(command), "mysql://u@h/d?socket=/m&ca=%s/old-ca.pem", dir);
+    assert_int_equal(db_check_url(command, why, sizeof(why)), 0);
+    snprintf(command, sizeof(command), "mysql://u@h/d?ca=%s/key.pem", dir);
+    assert_int_equal(db_check_url(command, why, sizeof(why)), -1);
+    assert_non_null(strstr(why, "key.pem cannot be used: "));
 
     /* Asked for TLS, a server without it is refused. */
     connection = connect_to(&server, options);
@@ -145,7 +129,7 @@ static void test_tls(void **state)
 
     /* The certificate is replaced under it: the line lives on; who trusts only another CA is refused before and welcome
      * after. */
-    make_certificate(dir, "new");
+    certificates_make(dir, "new", "127.0.0.1");
     snprintf(options, sizeof(options), "?ca=%s/new-ca.pem", dir);
     wrong = connect_to(&other, options);
     assert_int_equal(db_connection_open(wrong, why, sizeof(why)), -1);
@@ -157,8 +141,7 @@ static void test_tls(void **state)
     assert_int_equal(db_connection_open(connection, why, sizeof(why)), -1);
     db_connection_destroy(wrong);
     db_connection_destroy(connection);
-    snprintf(command, sizeof(command), "rm -r %s", dir);
-    assert_int_equal(system(command), 0);
+    certificates_remove(dir);
 }
 
 static int start_servers(void **state)

@@ -383,6 +383,8 @@ static void test_urls(void **state)
                                        "redis://:pw@[::1]:6379",
                                        "redis-sentinel://a:1,b:2,[::1]:3/main",
                                        "redis-sentinel://:pw@a/main/2",
+                                       "rediss://h:1/15",
+                                       "rediss-sentinel://:pw@a,b/main/2",
                                        "redis-unix:///run/redis.sock"};
     static const char *const bad[] = {"",
                                       "h:1",
@@ -402,7 +404,16 @@ static void test_urls(void **state)
                                       "redis-sentinel://a:1/",
                                       "redis-sentinel://a,,b/m",
                                       "redis-sentinel://a,b,c,d,e,f,g,h,i/m",
-                                      "redis-unix://relative"};
+                                      "redis-unix://relative",
+                                      "rediss://",
+                                      "rediss://h?",
+                                      "rediss://h/x?ca=/ca",
+                                      "rediss://h?ca=relative",
+                                      "rediss://h?ca=/%zz",
+                                      "rediss://h?ca=/no/such/ca.pem",
+                                      "rediss://h?key=/k",
+                                      "rediss-sentinel://a?ca=/ca",
+                                      "redis://h?ca=/ca"};
     char error[200];
 
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)

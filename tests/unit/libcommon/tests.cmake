@@ -1,10 +1,11 @@
 # One line per test of libcommon: hanabi_unit_test(libcommon/test_X libcommon)
 # These start real servers of their own: real_server.h.
-foreach(name redis_link subscriber lease failover db db_hosts)
+foreach(name redis_link redis_tls subscriber lease failover db db_hosts)
     if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c)
         hanabi_unit_test(libcommon/test_${name} libcommon)
         if(TARGET libcommon_test_${name})
-            target_sources(libcommon_test_${name} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/real_server.c ${CMAKE_CURRENT_LIST_DIR}/proxy.c)
+            target_sources(libcommon_test_${name} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/real_server.c ${CMAKE_CURRENT_LIST_DIR}/proxy.c
+                ${CMAKE_CURRENT_LIST_DIR}/certificates.c)
         endif()
     endif()
 endforeach()
