@@ -33,7 +33,7 @@ test('docker-compose.yml: every service, its variables, its walls', () => {
         assert.ok(service, `${name} is missing`);
         assertEnvironment('docker-compose.yml', name, Object.keys(service.environment));
         assert.ok(service.read_only && service.cap_drop.includes('ALL'), `${name}: read-only, without capabilities`);
-        assert.match(dockerfile, new RegExp(`^FROM service AS ${name}$`, 'm'));
+        assert.match(dockerfile, new RegExp(`^FROM \\S+ AS ${name}$`, 'm'));
         const others = Object.entries(members).filter(([, list]) => list.includes(name)).flatMap(([, list]) => list).filter((other) => services.includes(other) && other !== name);
         assert.deepEqual(others, [], `${name} shares a network with another service`);
     }
