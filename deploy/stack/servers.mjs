@@ -62,7 +62,7 @@ export function nginxServer({ name, runDir, values, logFile, ...rest }) {
         NOFILE: hardLimit === 'unlimited' ? '65536' : String(Math.min(65536, Number(hardLimit))),
         // As root, nginx would run its workers as nobody, who cannot read a folder store that root owns.
         USER_LINE: asRoot ? 'user root;' : '', WORKERS: '2', MODULES_DIR: modules, MIME_TYPES: '/etc/nginx/mime.types',
-        PURGE_ALLOW: '', SEGMENT_CACHE: '1h', SHUTDOWN_TIMEOUT: '10s', RUN_DIR: runDir, ...values };
+        PURGE_ALLOW: '', STORE_ORIGIN: 'http://store', STORE_HOST: 'store', STORE_TLS: '', SEGMENT_CACHE: '1h', SHUTDOWN_TIMEOUT: '10s', RUN_DIR: runDir, ...values };
     for (const file of ['nginx.conf', 'hls.conf', 'proxy.conf']) {
         const template = fs.readFileSync(path.join(repo, 'deploy/nginx', `${file}.template`), 'utf8');
         fs.writeFileSync(path.join(dir, file), fill(template, all), { mode: 0o600 });

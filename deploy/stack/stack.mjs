@@ -5,9 +5,11 @@
 //     stack.origin                      'http://127.0.0.1:43210'
 //     stack.service('transcoder', 1).kill('SIGKILL')
 //     await stack.stop()
+import { execFile } from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { freePort, waitForPort } from './ports.mjs';
 import { mariadbServer, migrate, nginxServer, redisServer, repo } from './servers.mjs';
 import { recipes } from './services.mjs';
@@ -120,13 +122,18 @@ export class Stack {
         const { ports } = this;
         const servers = (name) => this.servicePorts[name].map((p) => `server 127.0.0.1:${p.http} max_fails=0;`).join(' ');
         this.servers.nginx = nginxServer(this.supervised({ name: 'nginx', runDir: this.runDir, logFile: this.log('nginx'), values: {
-            STORE: `127.0.0.1:${ports.store}`, STORE_DIR: this.storeDir, WEB_DIR: path.join(repo, 'services/web'),
+            STORE_LISTEN: `127.0.0.1:${ports.store}`, STORE_SERVERS: `server 127.0.0.1:${ports.store};`, STORE_DIR: this.storeDir, WEB_DIR: path.join(repo, 'services/web'),
             PUBLIC_LISTEN: `${this.publicHost}:${ports.public}`, PURGE_LISTEN: `127.0.0.1:${ports.purge}`,
             HLS_SECRET: this.secrets.hls, LIVE_API_SERVERS: servers('live-api'), BURST_STATUS_SERVERS: servers('burst-status'),
             SETTINGS_SYNC_SERVERS: servers('settings-sync'), CHAT_SERVERS: servers('chat'), ARCHIVE_SERVERS: servers('archive'),
             LOVE_COUNTER_SERVERS: servers('love-counter'),
             ...this.options.nginx } }));
         this.servers.nginx.start();
+    }
+
+    /** Runs SQL as the database's root; resolves to what it printed. */
+    async sqlAsRoot(text) {
+        return (await promisify(execFile)('mariadb', ['-S', path.join(this.runDir, 'mysql/data/mysqld.sock'), '-u', 'root', '-BNe', text])).stdout;
     }
 
     get purgeUrl() { return `http://127.0.0.1:${this.ports.purge}/purge`; }

@@ -72,6 +72,13 @@ for (const overlay of ['small', 'production']) {
             assert.equal(scalers[name].spec.scaleTargetRef.name, name);
             assert.ok(scalers[name].spec.minReplicas <= scalers[name].spec.maxReplicas);
         }
+        for (const object of objects) {
+            const { containers = [], securityContext } = object.spec?.template?.spec ?? {};
+            for (const { name, image } of containers) {
+                assert.ok(!image.endsWith(':latest'), `${name}: which ${image} that is stands nowhere`);
+                assert.ok(securityContext.runAsNonRoot && (!object.spec.volumeClaimTemplates || securityContext.fsGroup), `${name}: not root, and its volume is its own`);
+            }
+        }
         assert.deepEqual(policies['nothing-by-default'].spec.podSelector, {});
         // No policy lets a service reach another: from a service's pods only data stores, names, the edge's purge port and the world of webhooks.
         for (const { metadata, spec } of Object.values(policies)) {
