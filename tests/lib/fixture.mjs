@@ -35,8 +35,9 @@ after(async () => {
 /** To be done when the test file is over, the last one first. (An after() inside a before() would run when that before is over.) */
 export const atEnd = (end) => { endings.push(end); };
 
-/** A stack in a folder of its own, that goes when the test file is over. */
+/** A stack in a folder of its own, that goes when the test file is over. Under tests/compose: the one in containers, whatever the options. */
 export async function freshStack(options = {}) {
+    if (process.env.HANABI_COMPOSE) return (await import('../containers/lib.mjs')).containerStack();
     const runDir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-stack-'));
     const stack = await startStack({ runDir, ...options });
     atEnd(async () => {
