@@ -20,6 +20,9 @@ struct playlist_job {
     char id[ID_SIZE], rendition[ID_SIZE]; /* "": the multivariant playlist */
 };
 
+/* From /playout/archives/{token}/{rendition}/ to the root: whatever the origin puts in front of it, it stays valid. */
+#define TO_ROOT "../../../.."
+
 /* Every line that is a URI, put behind where it was relative to; a "../720p/1.ts" climbs from there as it did. */
 static void print_signed(FILE *out, const struct playlist_job *job, const char *text, size_t len)
 {
@@ -32,7 +35,7 @@ static void print_signed(FILE *out, const struct playlist_job *job, const char *
         next = memchr(line, '\n', (size_t)(end - line));
         next = next ? next + 1 : end;
         if (*line != '#' && *line != '\n')
-            fputs(folder, out);
+            fprintf(out, TO_ROOT "%s", folder);
         fwrite(line, 1, (size_t)(next - line), out);
     }
 }

@@ -145,6 +145,8 @@ void handle_comment(struct chat *chat, struct message *message)
     int64_t retry_after_ms = 0;
     const char *code = connection->room && connection->is_welcome ? NULL : "unavailable";
 
+    if (!code && connection->broadcast->is_over)
+        code = "over";
     if (!code)
         code = check_settings(chat, connection, message->text);
     if (message->ref[0])

@@ -67,6 +67,7 @@ static void on_broadcast(int code, const struct redisReply *reply, void *context
     } else {
         if (reply->element[0]->type == REDIS_REPLY_STRING)
             snprintf(broadcast->owner_id, sizeof(broadcast->owner_id), "%s", reply->element[0]->str);
+        state_note(broadcast, reply->element[1]->str);
         broadcast->is_known = true;
         words_refresh(broadcast);
     }

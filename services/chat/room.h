@@ -54,6 +54,7 @@ struct broadcast {
     struct room *every;    /* NULL: never used here */
     int rooms_known;       /* that exist on all processes together */
     int64_t state_version; /* the last state shown */
+    bool is_over;          /* it has ended: nothing more is said in it */
     char *viewers;         /* the last {"type":"viewers"} event */
     bool is_all_subscribed;
     char **words; /* that its broadcaster does not allow, lower case */
@@ -104,6 +105,7 @@ void fanout_local(struct broadcast *broadcast, const char *event_text);
 void fanout_everywhere(struct chat *chat, const char *event_text);
 
 /* state.c: whether it is on air. */
+void state_note(struct broadcast *broadcast, const char *name);
 void state_on_message(struct chat *chat, const char *message, size_t len);
 void state_on_resubscribed(struct chat *chat);
 

@@ -17,6 +17,7 @@ static const char *sentence_of(const char *code)
         {"invalid", "this is no message that is understood here"},
         {"muted", "you may not write in this broadcast"},
         {"blocked", "the broadcaster does not take this"},
+        {"over", "the broadcast is over"},
         {"slow_mode", "slow mode: wait before the next comment"},
         {"duplicate", "you have just said that"},
         {"unavailable", "not taken: try again"},

@@ -9,6 +9,15 @@
 
 #include <hiredis/hiredis.h>
 
+void state_note(struct broadcast *broadcast, const char *name)
+{
+    enum broadcast_state state = broadcast_state_from_name(name);
+
+    /* Nothing follows these two. */
+    if (state == BROADCAST_ENDED || state == BROADCAST_ARCHIVED)
+        broadcast->is_over = true;
+}
+
 /* Each version once, and never an older one. */
 static void show(struct broadcast *broadcast, const char *state, int64_t version, int64_t at_ms)
 {
@@ -18,6 +27,7 @@ static void show(struct broadcast *broadcast, const char *state, int64_t version
     if (version <= broadcast->state_version)
         return;
     broadcast->state_version = version;
+    state_note(broadcast, state);
     root = json_pack("{s:s,s:s,s:I,s:I}", "type", "state", "state", state, "version", (json_int_t)version, "at_ms",
                      (json_int_t)at_ms);
     text = json_dumps(root, JSON_COMPACT);

@@ -196,7 +196,7 @@ test('private: gone for everybody but the owner and who has the link', async () 
         const media = await call('GET', new URL(uri, service.origin + mine.playback_url).pathname);
         assert.equal(media.status, 200);
         assert.equal(parseMedia(media.text).segments.length, 360);
-        for (const segment of parseMedia(media.text).segments) assert.match(segment.uri, /^\/hls\/\d+\/[\w-]+\/live\/big\/(720p|360p)\/\d+-\d\.ts$/);
+        for (const segment of parseMedia(media.text).segments) assert.match(segment.uri, /^(\.\.\/){4}hls\/\d+\/[\w-]+\/live\/big\/(720p|360p)\/\d+-\d\.ts$/);
     }
     await rig.rootSql('SET GLOBAL general_log = OFF');
     const statements = fs.readFileSync(log, 'utf8').split('\n').filter((line) => /Execute|Prepare|Query/.test(line) && !/FROM broadcasts\b|general_log|Query\s+(START|COMMIT|ROLLBACK)/.test(line));

@@ -5,6 +5,7 @@ import WebSocket from 'ws';
 import { framesMove, launchBrowser, screenshot } from '../lib/browser.mjs';
 import { api, atEnd, freshStack, newBroadcast, programmeFile, pushFile, run, sleep, status, waitFor, waitForState } from '../lib/fixture.mjs';
 import { HlsMonitor } from '../lib/hls_monitor.mjs';
+import { RedisClient, keys } from '../lib/redis_client.mjs';
 
 let stack;
 let browser;
@@ -22,7 +23,9 @@ before(async () => {
     let pusher = pushFile(broadcast.pushUrl, file);
     await waitForState(stack, broadcast.id, 'live');
     const stop = await talk();
-    await sleep(9000);
+    await sleep(3000);
+    await give();
+    await sleep(6000);
     await pusher.kill();
     await waitForState(stack, broadcast.id, 'suspended');
     await sleep(2500);
@@ -48,6 +51,16 @@ async function talk() {
         socket.send(JSON.stringify({ type: 'comment', ref: text, text }));
     }, 500);
     return () => { clearInterval(timer); setTimeout(() => socket.close(), 500); };
+}
+
+/** One gift, in the first session. */
+async function give() {
+    const { token } = (await api(stack, 'POST', '/sessions', { body: { name: 'Hanako 花子' } })).json;
+    const { items } = (await api(stack, 'GET', '/items')).json;
+    const item = items.find((one) => one.name === 'Lantern');
+    await api(stack, 'POST', '/wallet/topups', { token, body: { coins: 1000 } });
+    const bought = await api(stack, 'POST', '/purchases', { token, body: { item_id: item.id, broadcast_id: broadcast.id, idempotency_key: 'live', message: 'きれい！' } });
+    assert.equal(bought.status, 201, bought.text);
 }
 
 const get = async (url) => {
@@ -99,7 +112,7 @@ async function open(t, pathname, viewport) {
     return { page, errors };
 }
 
-const words = (page) => page.locator('.chat-log .comment-text').allTextContents();
+const words = (page) => page.locator('.chat-log .comment:not(.gift-row) .comment-text').allTextContents();
 
 test('Chromium: open the archive, seek to the middle, the comments of that moment show; MySQL is not asked', { timeout: 60000 }, async (t) => {
     const { page, errors } = await open(t, `/archive/${broadcast.id}`, { width: 1280, height: 800 });
@@ -126,6 +139,36 @@ test('Chromium: open the archive, seek to the middle, the comments of that momen
     const asked = log.split('\n').filter((line) => /\b(comments|archives|segments)\b/.test(line) && /SELECT/.test(line) && !/'deleting'|MIN\(ended_at_ms\)/.test(line));
     assert.deepEqual(asked, []);
     assert.ok(log.length > 100, 'the log was on');
+    assert.deepEqual(errors, []);
+});
+
+test('Chromium: the gift shows at its moment, not before', { timeout: 60000 }, async (t) => {
+    const gifts = events.filter((event) => event.type === 'gift');
+    assert.deepEqual(gifts.map((gift) => [gift.user.name, gift.message]), [['Hanako 花子', 'きれい！']]);
+    const [gift] = gifts;
+    // What was said around it says when it was: within a word's distance, half a second.
+    const before = events.findLast((event) => event.type === 'comment' && event.at_ms < gift.at_ms);
+    assert.ok(gift.media_ms - before.media_ms >= 0 && gift.media_ms - before.media_ms < 1200, JSON.stringify([before, gift]));
+    const { page, errors } = await open(t, `/archive/${broadcast.id}`, { width: 1280, height: 800 });
+    await waitFor('a moving picture', () => framesMove(page, '#video'), 20000, 100);
+    await page.locator('body[data-chat="ready"]').waitFor({ timeout: 5000 });
+    const seek = (ms) => page.evaluate((s) => { document.querySelector('#video').pause(); document.querySelector('#video').currentTime = s; }, ms / 1000);
+    const saidBy = (ms) => events.filter((event) => event.type === 'comment' && event.media_ms <= ms).map((event) => event.text).join();
+    const row = page.locator('.gift-row', { hasText: /Hanako 花子.*gave Lantern.*きれい！/ });
+    await seek(gift.media_ms - 100);
+    await waitFor('the moment before', async () => (await words(page)).join() === saidBy(gift.media_ms - 100), 10000, 50);
+    assert.equal(await row.count(), 0, 'not before its moment');
+    await page.evaluate(() => document.querySelector('#video').play());
+    await row.waitFor({ timeout: 5000 });
+    const lateMs = await page.evaluate(() => document.querySelector('#video').currentTime * 1000) - gift.media_ms;
+    assert.ok(lateMs > -50 && lateMs < 1500, `shown ${Math.round(lateMs)} ms after its moment`);
+    await page.evaluate(() => document.querySelector('#video').pause());
+    const icon = await row.locator('.gift-icon').boundingBox();
+    assert.ok(icon.width < 64 && icon.height < 64, `drawn as in the live chat: ${JSON.stringify(icon)}`);
+    await screenshot(page, 'archive-gift');
+    await seek(500);
+    await waitFor('the beginning', async () => (await words(page)).join() === saidBy(500), 10000, 50);
+    assert.equal(await row.count(), 0, 'back before it, it is gone');
     assert.deepEqual(errors, []);
 });
 
@@ -158,10 +201,41 @@ test('private: the page needs the link', { timeout: 60000 }, async (t) => {
     await waitFor('a moving picture', () => framesMove(shared.page, '#video'), 20000, 100);
     await waitFor('comments', async () => (await words(shared.page)).length > 0, 10000, 50);
     assert.match(changed.json.playback_url, /^\/playout\/archives\//);
-    assert.equal((await fetch(`${stack.origin}${changed.json.playback_url}`)).status, 200);
+    const monitor = new HlsMonitor(new URL(changed.json.playback_url, stack.origin).href);
+    await monitor.poll();
+    assert.deepEqual(await monitor.judge({ ended: true }), [], 'the checker of HLS, by the sealed URL');
+    assert.ok([...monitor.renditions.values()][0].segments.size >= 8);
     const seen = (await api(stack, 'GET', `/broadcasts/${broadcast.id}`)).json;
     assert.deepEqual([seen.playback_url, seen.thumbnail_url], [null, null], 'no other way in');
     const listed = (await api(stack, 'GET', '/broadcasts?state=archived')).json.broadcasts.find((one) => one.id === broadcast.id);
     assert.ok(!listed || listed.playback_url === null);
     assert.deepEqual([...closed.errors, ...shared.errors], []);
+});
+
+test('what comes long after the end is refused in words, not taken', { timeout: 60000 }, async (t) => {
+    const { token } = (await api(stack, 'POST', '/sessions', { body: { name: 'late' } })).json;
+    await api(stack, 'POST', '/wallet/topups', { token, body: { coins: 1000 } });
+    const [{ id: item }] = (await api(stack, 'GET', '/items')).json.items;
+    const before = (await api(stack, 'GET', `/broadcasts/${broadcast.id}/loves`)).json.total;
+    const tap = async (batch) => { const { status: code, json } = await api(stack, 'POST', `/broadcasts/${broadcast.id}/loves`, { token, body: { batch_id: batch, count: 1 } }); return [code, json.error?.code]; };
+    const give = async (key) => { const { status: code, json } = await api(stack, 'POST', '/purchases', { token, body: { item_id: item, broadcast_id: broadcast.id, idempotency_key: key } }); return [code, json.error?.code]; };
+    assert.deepEqual(await tap('l1'), [409, 'over']);
+    assert.deepEqual(await give('l1'), [409, 'not_on_air']);
+    const socket = new WebSocket(`${stack.origin.replace('http', 'ws')}/chat/v1/broadcasts/${broadcast.id}?token=${token}`);
+    t.after(() => socket.close());
+    const heard = [];
+    socket.on('message', (data) => heard.push(JSON.parse(data)));
+    await new Promise((resolve, reject) => { socket.once('open', resolve).once('error', reject); });
+    await waitFor('a place', async () => heard.length > 0, 5000);
+    socket.send(JSON.stringify({ type: 'comment', ref: 'late', text: 'too late' }));
+    const answer = await waitFor('an answer', async () => heard.find((message) => message.ref === 'late'), 5000);
+    assert.deepEqual([answer.type, answer.code], ['error', 'over']);
+    // When Redis has forgotten the broadcast, only MySQL knows that it ever was.
+    const redis = new RedisClient(stack.ports.state);
+    t.after(() => redis.close());
+    await redis.command('DEL', `${keys.KEY_BROADCAST}${broadcast.id}`);
+    assert.deepEqual(await give('l2'), [409, 'not_on_air']);
+    assert.deepEqual(await tap('l2'), [404, 'not_found']);
+    assert.equal((await api(stack, 'GET', `/broadcasts/${broadcast.id}/loves`)).json.total, before);
+    assert.equal((await api(stack, 'GET', '/wallet', { token })).json.coins, 1000);
 });

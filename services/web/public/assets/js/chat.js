@@ -32,6 +32,7 @@ function sentence({ code, message, retryAfterMs }) {
         too_long: `At most ${MOST_CHARACTERS} characters, please.`,
         duplicate: 'You have just said that.',
         muted: 'You may not write here at the moment.',
+        over: 'This broadcast is over.',
         blocked: 'The host does not take this comment.',
         offline: 'No connection to the chat. It comes back by itself.',
         disconnected: 'The connection broke before an answer came. Look whether your comment is there.',
