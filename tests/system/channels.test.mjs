@@ -9,6 +9,7 @@ import { api, atEnd, freshStack, programmeFile, run, sleep, waitFor } from '../l
 import { HlsMonitor } from '../lib/hls_monitor.mjs';
 import { parseMaster, parseMedia } from '../lib/hls.mjs';
 import { seedRecording, transcode } from '../lib/recordings.mjs';
+import { tokenSealer } from '../lib/sealed_token.mjs';
 
 let stack;
 let owner;
@@ -70,18 +71,56 @@ test('made from one\'s own archives and public ones; listed, deleted by its owne
     assert.equal((await api(stack, 'GET', `/channels/${json.id}`)).status, 404);
 });
 
-test('a token changed in any byte is refused', { timeout: 60000 }, async () => {
+test('a token changed in any byte is refused, at the edge and behind it', { timeout: 60000 }, async () => {
     const { playback_url: url } = (await create({ title: 't', items: ['wide'], start_at: Date.now() - 60000 })).json;
     assert.equal((await get(url)).status, 200);
     const [, , , token] = url.split('/');
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
-    for (let i = 0; i < token.length; i += 1) {
-        const changed = alphabet[(alphabet.indexOf(token[i]) + 1 + (i % 62)) % 64];
-        const { status } = await get(url.replace(token, token.slice(0, i) + changed + token.slice(i + 1)), instanceOrigin(i % 2));
-        assert.equal(status, 403, `character ${i}`);
+    const bytes = Buffer.from(token, 'base64url');
+    const changed = [
+        ...Array.from(token, (character, i) => token.slice(0, i) + alphabet[(alphabet.indexOf(character) + 1 + (i % 62)) % 64] + token.slice(i + 1)),
+        ...Array.from(bytes, (byte, i) => { const other = Buffer.from(bytes); other[i] = byte ^ (1 << (i % 8)); return other.toString('base64url'); }),
+    ];
+    for (const [i, wrong] of changed.entries()) {
+        assert.notEqual(wrong, token);
+        for (const origin of [stack.origin, instanceOrigin(i % 2)]) {
+            const { status, text } = await get(url.replace(token, wrong), origin);
+            assert.deepEqual([status, JSON.parse(text).error.code], [403, 'bad_token'], `change ${i} at ${origin}`);
+        }
     }
     for (const broken of [token.slice(1), token.slice(0, -1), `${token}A`, 'x', `${token}%FF`]) assert.ok([400, 403].includes((await get(url.replace(token, broken), instanceOrigin(0))).status));
     assert.equal((await get(url.replace('master.m3u8', '361p/index.m3u8'))).status, 404);
+});
+
+test('a token that has expired, or was sealed for something else, is refused at the edge', async () => {
+    const { playback_url: url, id } = (await create({ title: 't', items: ['wide'], loop: true, start_at: Date.now() - 60000 })).json;
+    const [, , , token] = url.split('/');
+    const sealer = await tokenSealer(stack.secrets.seal, 'channel');
+    const { payload, expiresS } = sealer.open(token);
+    const nowS = Math.floor(Date.now() / 1000);
+    assert.ok(expiresS > nowS && sealer.seal(payload, expiresS) === token, 'the test seals as archive does');
+    for (const file of ['master.m3u8', '240p/index.m3u8']) {
+        const answer = async (other) => {
+            const { status, text } = await get(url.replace(token, other).replace('master.m3u8', file));
+            return [status, status === 200 ? '' : JSON.parse(text).error.code];
+        };
+        assert.deepEqual(await answer(token), [200, '']);
+        for (const end of [nowS, nowS - 86400, 0, -1]) assert.deepEqual(await answer(sealer.seal(payload, end)), [410, 'expired'], `ended ${end}`);
+        // One that is in memory is refused, too, as soon as its second has come.
+        const brief = sealer.seal(payload, Math.floor(Date.now() / 1000) + 2);
+        assert.deepEqual(await answer(brief), [200, '']);
+        await waitFor('its end', async () => (await answer(brief))[0] === 410, 5000, 100);
+        const archives = await tokenSealer(stack.secrets.seal, 'archive');
+        const strangers = await tokenSealer('another secret', 'channel');
+        for (const other of [archives, strangers]) assert.deepEqual(await answer(other.seal(payload, expiresS)), [403, 'bad_token']);
+        for (const nonsense of ['', 'x', Buffer.concat([payload, Buffer.from('\n..')]), Buffer.concat([Buffer.from([2]), payload.subarray(1)])])
+            assert.deepEqual(await answer(sealer.seal(nonsense, expiresS)), [403, 'bad_token'], `payload ${nonsense}`);
+    }
+    // What a page does then: it asks for the channel again.
+    assert.equal((await get((await api(stack, 'GET', `/channels/${id}`)).json.playback_url)).status, 200);
+    const archives = await tokenSealer(stack.secrets.seal, 'archive');
+    const expired = await get(`/playout/archives/${archives.seal('secret', nowS - 1)}/recording.m3u8`);
+    assert.deepEqual([expired.status, JSON.parse(expired.text).error.code], [410, 'expired']);
 });
 
 test('before its start: a clear answer that says when', async () => {
@@ -133,6 +172,18 @@ test('three recordings of different ladders, looped: the checker passes, two ins
     const edge = await get(url.replace('master.m3u8', '360p/index.m3u8'));
     assert.match(edge.headers.get('cache-control'), /max-age=1/);
     assert.ok(parseMedia(edge.text).segments.length >= 6);
+});
+
+test('a private recording of one\'s own, on air: the checker passes from the first second to the end', { timeout: 60000 }, async () => {
+    const startMs = Date.now() + 2000;
+    const { playback_url: url } = (await create({ title: 'mine', items: ['secret', 'wide'], start_at: startMs })).json;
+    const monitor = new HlsMonitor(new URL(url, stack.origin).href);
+    monitor.start();
+    const ended = async () => monitor.newest()?.endList;
+    await waitFor('its end', ended, (lengths.small + lengths.wide) * 1000 + 8000, 200);
+    await monitor.stop();
+    assert.deepEqual(await monitor.judge({ mixed: true, ended: true }), []);
+    assert.equal((await api(stack, 'GET', '/archives/secret')).status, 404, 'and nothing else of it is public');
 });
 
 test('Chromium: a channel that begins in a moment counts down, plays and ends; two pages, opened seconds apart, show the same moment', { timeout: 60000 }, async (t) => {
