@@ -48,7 +48,8 @@
 
 /* Hearts of a broadcast, all made by script_love_add and freed by script_love_settled. While KEY_LOVE<id> exists, MySQL
  * may not have everything yet; a broadcast that is over and has none has its hearts in MySQL (or never had any).
- * hash {total, published}: taps, and those that were last told to the chat */
+ * hash {total, published, seeding}: taps, and those that were last told to the chat; while `seeding` is there, what
+ * MySQL has is missing from them, for the users behind this one */
 #define KEY_LOVE "hanabi:love:total:"
 /* sorted set: user -> taps */
 #define KEY_LOVE_RANKING "hanabi:love:ranking:"
@@ -65,6 +66,8 @@
 #define KEY_LOVE_BATCHES "hanabi:love:batches:"
 /* sorted set: broadcasts with hearts in Redis, by time of the first one (ms) */
 #define KEY_LOVE_ACTIVE "hanabi:love:active"
+/* string: what MySQL had of broadcasts on air is marked for script_love_seed; absent: Redis came back empty */
+#define KEY_LOVE_RESTORED "hanabi:love:restored"
 /* hash {holder, token, …}, see libcommon/lease.h: who tells the chat and writes to MySQL */
 #define KEY_LEASE_LOVE "hanabi:lease:love:"
 

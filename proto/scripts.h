@@ -18,11 +18,13 @@ extern const struct redis_script script_session_close;        /* ingest */
 extern const struct redis_script script_watch_expire; /* segment-uploader: silence -> suspended, grace over -> ended */
 extern const struct redis_script script_segment_push; /* transcoder child */
 extern const struct redis_script script_segment_done; /* segment-uploader */
-extern const struct redis_script script_love_add;     /* love-counter, as are the next four */
+extern const struct redis_script script_love_add;     /* love-counter, as are the next six */
 extern const struct redis_script script_love_tick;    /* the total to be told now */
 extern const struct redis_script script_love_take;    /* what MySQL does not have */
 extern const struct redis_script script_love_flushed; /* MySQL has it */
 extern const struct redis_script script_love_settled; /* the broadcast is over and MySQL has everything */
+extern const struct redis_script script_love_restore; /* Redis came back empty */
+extern const struct redis_script script_love_seed;    /* what MySQL has, put back */
 
 /* On the chat Redis. */
 extern const struct redis_script script_chat_say;        /* chat */

@@ -47,6 +47,9 @@ for i = 4, #ARGV, 5 do
             answer('limited', 0, 0, math.ceil((1 - left) * 1000 / rate))
         else
             local total = redis.call('HINCRBY', '$KEY_LOVE' .. id, 'total', accepted)
+            if total == accepted and redis.call('EXISTS', '$KEY_LOVE_RESTORED') == 0 then
+                redis.call('HSETNX', '$KEY_LOVE' .. id, 'seeding', '') -- the first here, but perhaps not the first of all
+            end
             redis.call('ZINCRBY', '$KEY_LOVE_RANKING' .. id, accepted, user)
             redis.call('HSET', '$KEY_LOVE_NAMES' .. id, user, name)
             redis.call('SADD', '$KEY_LOVE_CHANGED' .. id, user)

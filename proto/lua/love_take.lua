@@ -3,6 +3,9 @@
 -- Answer: {total, state, {"<ms>:<total>", …}, {user, name, taps, …}}
 local id = ARGV[1]
 local users = {}
+if redis.call('HEXISTS', '$KEY_LOVE' .. id, 'seeding') == 1 then
+    return {'0', '', {}, {}} -- a keeper from before Redis lost its data: what is here is only a part
+end
 for _, user in ipairs(redis.call('SRANDMEMBER', '$KEY_LOVE_CHANGED' .. id, ARGV[2])) do
     users[#users + 1] = user
     users[#users + 1] = redis.call('HGET', '$KEY_LOVE_NAMES' .. id, user) or ''

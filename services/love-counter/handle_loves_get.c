@@ -152,7 +152,8 @@ static void ask_mysql(struct question *question)
 
 /* --- Redis --- */
 
-/* Redis has no hearts of it. On air or before, that is the answer: a whole audience asks when a broadcast begins. */
+/* Redis has no hearts of it, and has lost none. On air or before, that is the answer: a whole audience asks when a
+ * broadcast begins. */
 static void on_state(int code, const redisReply *reply, void *context)
 {
     struct question *question = context;
@@ -176,6 +177,23 @@ static void ask_state(struct question *question)
                        (const char *[]){"HGET", key_of(key, KEY_BROADCAST, question->broadcast), "state"}, NULL);
 }
 
+/* A Redis that came back empty knows less than MySQL until keeper_seed.c has been at it. */
+static void on_restored(int code, const redisReply *reply, void *context)
+{
+    struct question *question = context;
+
+    if (code == 0 && reply->type == REDIS_REPLY_NIL)
+        ask_mysql(question);
+    else
+        ask_state(question);
+}
+
+static void ask_restored(struct question *question)
+{
+    redis_link_command(question->counter->redis, on_restored, question, 2, (const char *[]){"GET", KEY_LOVE_RESTORED},
+                       NULL);
+}
+
 static void answer_total(struct question *question, const redisReply *reply)
 {
     http_reply_json(question->request, 200, json_pack("{s:I}", "total", (json_int_t)atoll(reply->str)));
@@ -185,11 +203,14 @@ static void answer_total(struct question *question, const redisReply *reply)
 static void on_total(int code, const redisReply *reply, void *context)
 {
     struct question *question = context;
+    bool is_answer = code == 0 && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2;
 
-    if (code == 0 && reply->type == REDIS_REPLY_STRING)
-        answer_total(question, reply);
+    if (is_answer && reply->element[1]->type == REDIS_REPLY_STRING)
+        ask_mysql(question);
+    else if (is_answer && reply->element[0]->type == REDIS_REPLY_STRING)
+        answer_total(question, reply->element[0]);
     else
-        ask_state(question);
+        ask_restored(question);
 }
 
 static void on_names(int code, const redisReply *reply, void *context)
@@ -249,7 +270,7 @@ static void on_ranking(int code, const redisReply *reply, void *context)
     char key[KEY_MAX];
 
     if (code != 0 || reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
-        ask_state(question);
+        ask_restored(question);
         return;
     }
     list = json_array();
@@ -283,8 +304,8 @@ void handle_loves_get(struct http_request *request, void *context)
     char key[KEY_MAX];
 
     if (id)
-        redis_link_command(counter->redis, on_total, question_create(counter, request, id), 3,
-                           (const char *[]){"HGET", key_of(key, KEY_LOVE, id), "total"}, NULL);
+        redis_link_command(counter->redis, on_total, question_create(counter, request, id), 4,
+                           (const char *[]){"HMGET", key_of(key, KEY_LOVE, id), "total", "seeding"}, NULL);
 }
 
 void handle_ranking_get(struct http_request *request, void *context)

@@ -113,7 +113,12 @@ static void on_tick(evutil_socket_t fd, short events, void *context)
 
 static void on_flush(evutil_socket_t fd, short events, void *context)
 {
-    kept_flush(context);
+    struct kept *kept = context;
+
+    if (kept->is_seeded)
+        kept_flush(kept);
+    else
+        kept_seed(kept);
 }
 
 /* --- beginning --- */
@@ -132,6 +137,12 @@ static void on_acquired(struct lease *lease, int code, void *context)
         kept->ending = true;
     if (!kept_step_back(kept))
         return;
+    kept_seed(kept);
+}
+
+void kept_begin(struct kept *kept)
+{
+    kept->is_seeded = true;
     kept_arm(kept->tick, 0);
     kept_arm(kept->flush, FLUSH_MS);
 }
@@ -194,7 +205,6 @@ static void on_active(int code, const redisReply *reply, void *context)
     if (keeper->draining)
         return;
     kept_arm(keeper->look, LOOK_EVERY_MS);
-    tell_age(keeper);
     if (code != 0 || reply->type != REDIS_REPLY_ARRAY)
         return;
     for (size_t i = 0; i < reply->elements && keeper->count < MAX_KEPT; i++)
@@ -202,12 +212,28 @@ static void on_active(int code, const redisReply *reply, void *context)
             begin(keeper, reply->element[i]->str);
 }
 
+/* Only after the mark is seen does a broadcast without `seeding` have all its hearts here. */
+static void on_mark(int code, const redisReply *reply, void *context)
+{
+    struct keeper *keeper = context;
+
+    if (keeper->draining)
+        return;
+    tell_age(keeper);
+    if (code == 0 && reply->type == REDIS_REPLY_NIL)
+        keeper_restore(keeper);
+    else if (code != 0)
+        kept_arm(keeper->look, LOOK_EVERY_MS);
+    else
+        redis_link_command(keeper->counter->redis, on_active, keeper, 4,
+                           (const char *[]){"ZRANGE", KEY_LOVE_ACTIVE, "0", "9999"}, NULL);
+}
+
 static void on_look(evutil_socket_t fd, short events, void *context)
 {
     struct keeper *keeper = context;
 
-    redis_link_command(keeper->counter->redis, on_active, keeper, 4,
-                       (const char *[]){"ZRANGE", KEY_LOVE_ACTIVE, "0", "9999"}, NULL);
+    redis_link_command(keeper->counter->redis, on_mark, keeper, 2, (const char *[]){"GET", KEY_LOVE_RESTORED}, NULL);
 }
 
 struct keeper *keeper_create(struct love_counter *counter)
@@ -246,7 +272,7 @@ void keeper_drain(struct keeper *keeper)
 
 bool keeper_is_idle(const struct keeper *keeper)
 {
-    return keeper->count == 0;
+    return keeper->count == 0 && !keeper->restoring;
 }
 
 void keeper_destroy(struct keeper *keeper)

@@ -16,6 +16,7 @@ struct kept {
     struct lease *lease;
     struct event *tick, *flush;
     int steps;                  /* commands and jobs under way: it is freed when none is */
+    bool is_seeded;             /* what MySQL has is in Redis, too */
     bool ending;                /* lease lost, nothing left, or the process ends: begin nothing new */
     bool flushing;              /* one flush at a time */
     bool is_over;               /* the broadcast is: flush to the end, then settle */
@@ -29,6 +30,7 @@ struct keeper {
     LIST_HEAD(, kept) kept;
     size_t count;
     bool draining;
+    bool restoring; /* what Redis has lost is being marked: nothing is begun */
     struct metric *broadcasts, *told, *flushed, *failures, *age;
     struct log_limiter limiter;
 };
@@ -37,6 +39,13 @@ struct keeper {
 bool kept_step_back(struct kept *kept);
 void kept_end(struct kept *kept);
 void kept_arm(struct event *timer, int64_t delay_ms);
+/* Its hearts are complete: tell and flush from now on. */
+void kept_begin(struct kept *kept);
 
 /* keeper_flush.c: writes what MySQL does not have, until it has; then settles, when the broadcast is over. */
 void kept_flush(struct kept *kept);
+
+/* keeper_seed.c: what MySQL has, put back into a Redis that came back empty. keeper_restore() marks the broadcasts,
+ * then arms `look` again; kept_seed() ends in kept_begin(), or in the flush timer for another try. */
+void keeper_restore(struct keeper *keeper);
+void kept_seed(struct kept *kept);

@@ -73,7 +73,7 @@ void batch_writer_add(struct batch_writer *writer, struct http_request *request,
 /* After the link has called back. NULL is fine. */
 void batch_writer_destroy(struct batch_writer *writer);
 
-/* --- keeper.c, keeper_flush.c --- */
+/* --- keeper.c, keeper_flush.c, keeper_seed.c --- */
 
 struct keeper *keeper_create(struct love_counter *counter);
 /* Takes no new broadcast, and lets go of those it has when their step under way is done. */
@@ -107,6 +107,13 @@ struct love_user {
 int love_rows_write(struct db_connection *connection, const char *broadcast, int64_t total,
                     const struct love_tick *ticks, size_t tick_count, const struct love_user *users, size_t user_count,
                     bool settle, int64_t now_ms);
+
+/* Broadcasts on air with hearts, behind `after` in the order of their ids. 0 or a db_error, as is the next. */
+int love_rows_unsettled(struct db_connection *connection, const char *after, char (*ids)[ID_SIZE], size_t max,
+                        size_t *count);
+/* The total, and up to `max` users behind `behind` in the order of their ids. */
+int love_rows_read(struct db_connection *connection, const char *broadcast, const char *behind, int64_t *total,
+                   struct love_user *users, size_t max, size_t *count);
 
 /* --- endpoints --- */
 

@@ -4,6 +4,8 @@
 
 #include "libcommon/db.h"
 
+#include <stdio.h>
+
 static int write_ticks(struct db_connection *connection, const char *broadcast, const struct love_tick *ticks,
                        size_t count)
 {
@@ -52,5 +54,49 @@ int love_rows_write(struct db_connection *connection, const char *broadcast, int
         code = db_commit(connection);
     if (code != 0)
         db_rollback(connection);
+    return code;
+}
+
+int love_rows_unsettled(struct db_connection *connection, const char *after, char (*ids)[ID_SIZE], size_t max,
+                        size_t *count)
+{
+    struct db_result *result = NULL;
+    int code = db_query(connection,
+                        "SELECT l.broadcast_id FROM loves l JOIN broadcasts b ON b.id = l.broadcast_id"
+                        " WHERE l.broadcast_id > ? AND l.settled_at_ms IS NULL AND b.state IN ('live', 'suspended')"
+                        " ORDER BY l.broadcast_id LIMIT ?",
+                        DB_PARAMS(db_str(after), db_int((int64_t)max)), max, &result);
+
+    *count = code == 0 ? db_result_rows(result) : 0;
+    for (size_t row = 0; row < *count; row++)
+        snprintf(ids[row], ID_SIZE, "%s", db_result_value(result, row, 0));
+    db_result_free(result);
+    return code;
+}
+
+int love_rows_read(struct db_connection *connection, const char *broadcast, const char *behind, int64_t *total,
+                   struct love_user *users, size_t max, size_t *count)
+{
+    struct db_result *result = NULL;
+    int code = db_query(connection, "SELECT total FROM loves WHERE broadcast_id = ?", DB_PARAMS(db_str(broadcast)), 1,
+                        &result);
+
+    *total = code == 0 && db_result_rows(result) == 1 ? db_result_int(result, 0, 0) : 0;
+    *count = 0;
+    db_result_free(result);
+    if (code != 0)
+        return code;
+    result = NULL;
+    code = db_query(connection,
+                    "SELECT user_id, user_name, taps FROM love_users WHERE broadcast_id = ? AND user_id > ?"
+                    " ORDER BY user_id LIMIT ?",
+                    DB_PARAMS(db_str(broadcast), db_str(behind), db_int((int64_t)max)), max, &result);
+    *count = code == 0 ? db_result_rows(result) : 0;
+    for (size_t row = 0; row < *count; row++) {
+        snprintf(users[row].id, sizeof(users[row].id), "%s", db_result_value(result, row, 0));
+        snprintf(users[row].name, sizeof(users[row].name), "%s", db_result_value(result, row, 1));
+        users[row].taps = db_result_int(result, row, 2);
+    }
+    db_result_free(result);
     return code;
 }

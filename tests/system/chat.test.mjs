@@ -66,7 +66,7 @@ test('the broadcaster is heard in all rooms and sees them all; so are messages o
     assert.deepEqual([idol.hello.role, operator.hello.role, viewers[0].hello.role], ['broadcaster', 'operator', 'viewer']);
     await idol.say('hello everybody');
     await Promise.all(viewers.map((viewer) => viewer.say(`from ${viewer.user}`)));
-    const love = { type: 'love', total: 12 };
+    const love = { type: 'love', total: 12, at_ms: 1 };
     await rig.cli('PUBLISH', 'hanabi:chat:all:all', JSON.stringify([love]));
     await rig.cli('PUBLISH', 'hanabi:broadcast', JSON.stringify({ type: 'state', id: 'all', state: 'suspended', version: 5, at_ms: 1, reason: 'silence' }));
     await waitFor('everything everywhere', () => [...viewers, idol, operator].every((viewer) => viewer.texts.includes('hello everybody') &&
@@ -156,7 +156,7 @@ test('a gift of another service reaches all rooms, is logged, and never thinned'
     const viewers = await fill('gifts', 7);
     const idol = await rig.viewer(one, 'gifts', { as: 'idol' }).ready();
     const redis = new RedisClient(rig.redisPort);
-    const [id] = await redis.script('chat_append', 'gifts', '', '"type":"gift","user":{"id":"rich","name":"R"},"item":{"id":"rocket","name":"Rocket","price":100}}');
+    const [id] = await redis.script('chat_append', 'gifts', '', '"type":"gift","user":{"id":"rich","name":"R"},"item":{"id":"rocket","name":"Rocket","price":100,"icon":"rocket","colour":"#ff5c8a"},"purchase":"p1"}');
     redis.close();
     await waitFor('the gift', () => [...viewers, idol].every((viewer) => viewer.of('gift').length === 1));
     assert.ok([...viewers, idol].every((viewer) => viewer.of('gift')[0].id === id && viewer.of('gift')[0].item.id === 'rocket'));

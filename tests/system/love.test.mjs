@@ -10,7 +10,7 @@ import { mariadbServer, migrate, redisServer, repo } from '../../deploy/stack/se
 import { Supervised } from '../../deploy/stack/supervised.mjs';
 import { token } from '../lib/chat.mjs';
 import { atEnd, run, sleep, waitFor } from '../lib/fixture.mjs';
-import { RedisClient, seedBroadcast } from '../lib/redis_client.mjs';
+import { RedisClient, goLive, keys, seedBroadcast } from '../lib/redis_client.mjs';
 
 const long = process.env.HANABI_LONG === 'yes';
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-love-'));
@@ -146,6 +146,92 @@ test('the chat hears the total once a second from one of the instances, and it o
     assert.ok(told.every((event) => event.type === 'love'));
     client.close();
     listener.close();
+});
+
+/** Redis loses all its data, and comes back. */
+async function loseRedis() {
+    await redis.stop();
+    fs.rmSync(path.join(dir, 'redis'), { recursive: true });
+    fs.mkdirSync(path.join(dir, 'redis'));
+    redis.start();
+    await waitForPort(redisPort);
+}
+
+/** A broadcast of MySQL that was on air, put back as live-api does; on air again. */
+async function restoreBroadcast(client, id) {
+    await client.script('broadcast_create', id, 'suspended', 'seeded', 'owner', 'owner', '', 60000, 1, 1, 'restored');
+    await goLive(client, id);
+}
+
+test('Redis comes back empty: no total falls, and in the end every heart of before and after is there', { timeout: 60000 }, async (t) => {
+    let client = new RedisClient(redisPort);
+    await seedBroadcast(client, 'lost', { state: 'live' });
+    await sql("INSERT IGNORE INTO users VALUES ('owner', 'owner', 'viewer', 1); INSERT INTO broadcasts (id, owner_id, title, state, version, created_at_ms) VALUES ('lost', 'owner', 't', 'live', 1, 1)");
+    const expected = new Map();
+    let sum = 0;
+    const tap = async (user, batch, count) => {
+        const answer = await waitFor(`${user}'s taps`, async () => { const one = await call(counters[1], 'POST', 'lost/loves', { as: token(user), body: { batch_id: batch, count } }); return one.status === 200 && one; }, 10000);
+        expected.set(user, (expected.get(user) ?? 0) + count);
+        sum += count;
+        return answer.json;
+    };
+    const inMysql = () => waitFor('MySQL has all', async () => Number(await sql("SELECT total FROM loves WHERE broadcast_id = 'lost'")) === sum
+        && Number(await sql("SELECT SUM(taps) FROM love_users WHERE broadcast_id = 'lost'")) === sum, 20000, 100);
+    // More people than are put back at once.
+    for (let i = 0; i < 2100; i += 100) await Promise.all(Array.from({ length: 100 }, (_, j) => tap(`fan${i + j}`, 'a', 1 + ((i + j) % 3))));
+    await tap('ann', 'a', 500);
+    await inMysql();
+    client.close();
+
+    const before = sum;
+    let least = Infinity;
+    let asked = 0;
+    let watching = true;
+    const watch = (async () => {
+        while (watching) {
+            const answer = await call(counters[1 + (asked % 2)], 'GET', 'lost/loves').catch(() => null);
+            if (answer?.status === 200) least = Math.min(least, answer.json.total);
+            else assert.ok(!answer || answer.status === 503, JSON.stringify(answer?.json));
+            asked += 1;
+            await sleep(5);
+        }
+    })();
+    await loseRedis();
+    client = new RedisClient(redisPort);
+    const listener = new RedisClient(redisPort);
+    const told = [];
+    await listener.subscribe(`${keys.CHANNEL_CHAT_ALL}lost`, (channel, message) => told.push(...JSON.parse(message)));
+    await sleep(300);
+    await restoreBroadcast(client, 'lost');
+    await tap('ann', 'b', 5);
+    await tap('new', 'a', 7);
+    await waitFor('all is told', () => told.at(-1)?.total === sum, 10000);
+    assert.ok(told.every((event) => event.total >= before), JSON.stringify(told));
+    assert.deepEqual((await call(counters[1], 'GET', 'lost/loves/ranking?limit=1')).json.ranking, [{ user_id: 'ann', name: 'ann', count: 505 }]);
+    await inMysql();
+    listener.close();
+    client.close();
+
+    // Again, with MariaDB away: taps count, nothing is told until what was there is there again.
+    await Promise.all([mariadb.stop(), loseRedis()]);
+    client = new RedisClient(redisPort);
+    await restoreBroadcast(client, 'lost');
+    const known = sum;
+    await tap('ann', 'c', 9);
+    assert.equal((await client.hash(`${keys.KEY_LOVE}lost`)).published, undefined, 'a part is not told');
+    mariadb.start();
+    await waitForPort(mysqlPort, 60000);
+    await waitFor('the whole', async () => Number((await client.hash(`${keys.KEY_LOVE}lost`)).published) === known + 9, 20000, 50);
+    watching = false;
+    await watch;
+    t.diagnostic(`asked ${asked} times, the least total was ${least}, ${before} before the first loss`);
+    assert.ok(least >= before);
+    await client.script('broadcast_end', 'lost', 'owner');
+    await waitFor('settled', async () => (await sql("SELECT settled_at_ms IS NOT NULL FROM loves WHERE broadcast_id = 'lost'")) === '1', 20000, 100);
+    assert.equal(Number(await sql("SELECT total FROM loves WHERE broadcast_id = 'lost'")), sum);
+    assert.deepEqual(await numbers("SELECT user_id, taps FROM love_users WHERE broadcast_id = 'lost'"), expected);
+    await waitFor('Redis is freed', async () => (await client.command('KEYS', 'hanabi:love:*lost')).length === 0, 20000, 200);
+    client.close();
 });
 
 test('200 clients while love-counter, Redis and MariaDB are killed: MySQL has exactly what was acknowledged', { timeout: long ? 600000 : 150000 }, async (t) => {
