@@ -27,9 +27,18 @@ const services = Object.fromEntries(Object.entries(process.env).flatMap(([name, 
     return match ? [[match[1].toLowerCase().replaceAll('_', '-'), Number(value)]] : [];
 }));
 
+// HTTPS, WSS and RTMPS, where there is a certificate.
+const certificate = process.env.HANABI_TLS_CERT || process.env.HANABI_TLS_KEY
+    ? Object.fromEntries([['cert', 'HANABI_TLS_CERT'], ['key', 'HANABI_TLS_KEY']].map(([what, name]) => {
+        const file = path.resolve(process.env[name] || '?');
+        if (fs.existsSync(file)) return [what, file];
+        console.error(`${name}=${process.env[name] ?? ''}: expected a PEM file (a certificate needs its key, and the other way round)`);
+        return process.exit(2);
+    })) : null;
+
 const writeState = (stack, extra = {}) => fs.writeFileSync(stateFile, JSON.stringify({
     supervisor: process.pid, processes: stack.all().filter((p) => p.pid).map((p) => ({ name: p.name, pid: p.pid, command: path.basename(p.options.command) })),
-    origin: stack.origin, rtmp_url: stack.rtmpUrl, ports: stack.ports, service_ports: stack.servicePorts, ...extra }, null, 2));
+    origin: stack.origin, secure_origin: stack.secureOrigin, rtmp_url: stack.rtmpUrl, ports: stack.ports, service_ports: stack.servicePorts, ...extra }, null, 2));
 
 let extra = { ready: false };
 const stack = new Stack({
@@ -37,6 +46,7 @@ const stack = new Stack({
     rtmpUrl: process.env.HANABI_RTMP_URL ?? `rtmp://localhost:${rtmpPort}/live`,
     graceMs: Number(process.env.HANABI_GRACE_MS ?? 60000),
     ports: { public: port('HANABI_PORT', 8080), rtmp: rtmpPort },
+    tls: certificate && { ...certificate, port: port('HANABI_TLS_PORT', 8443), rtmpsPort: port('HANABI_RTMPS_PORT', 1936) },
     onChange: (changed) => writeState(changed, extra),
 });
 

@@ -15,17 +15,18 @@ const nginxBinary = () => firstThat(['/usr/sbin/nginx', '/usr/local/sbin/nginx']
 const mariadbBinary = () => firstThat(['/usr/sbin/mariadbd', '/usr/libexec/mariadbd']) ?? 'mariadbd';
 
 /** A Redis of its own; `durable` keeps an append-only file that is on disk before a write is answered (with `everysec` a killed one may lose what
- *  was acknowledged in its last two seconds), so that it comes back with all its data. */
-export function redisServer({ name, port, dir, logFile, durable, maxMemory, ...rest }) {
+ *  was acknowledged in its last two seconds), so that it comes back with all its data. `tls`: {cert, key, ca}, and nothing without it. */
+export function redisServer({ name, port, dir, logFile, durable, maxMemory, tls, ...rest }) {
     fs.mkdirSync(dir, { recursive: true });
-    const args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--daemonize', 'no',
+    const ports = tls ? ['--port', '0', '--tls-port', String(port), '--tls-cert-file', tls.cert, '--tls-key-file', tls.key, '--tls-ca-cert-file', tls.ca, '--tls-auth-clients', 'no'] : ['--port', String(port)];
+    const args = [...ports, '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--daemonize', 'no',
         '--appendonly', durable ? 'yes' : 'no', '--appendfsync', 'always', '--tcp-backlog', '1024',
         '--maxmemory', maxMemory ?? '0', '--maxmemory-policy', durable ? 'noeviction' : 'volatile-ttl'];
     return new Supervised({ name, command: 'redis-server', args, logFile, ...rest });
 }
 
-/** A MariaDB with one database and one user; the data directory is made when it is missing. */
-export async function mariadbServer({ name, port, dir, logFile, user, password, database, ...rest }) {
+/** A MariaDB with one database and one user; the data directory is made when it is missing. `tls`: {cert, key}, and TCP only with it. */
+export async function mariadbServer({ name, port, dir, logFile, user, password, database, tls, ...rest }) {
     const data = path.join(dir, 'data');
     fs.mkdirSync(dir, { recursive: true });
     if (!fs.existsSync(path.join(data, 'mysql'))) {
@@ -43,6 +44,7 @@ export async function mariadbServer({ name, port, dir, logFile, user, password, 
     const args = ['--no-defaults', `--datadir=${data}`, '--bind-address=127.0.0.1', `--port=${port}`, '--socket=mysqld.sock', `--tmpdir=${dir}`,
         `--init-file=${init}`, '--skip-name-resolve', '--skip-log-bin', '--innodb-buffer-pool-size=128M',
         '--innodb-log-file-size=32M', '--performance-schema=OFF', '--character-set-server=utf8mb4', '--max-connections=500',
+        ...(tls ? [`--ssl-cert=${tls.cert}`, `--ssl-key=${tls.key}`, '--require-secure-transport=ON'] : []),
         ...(asRoot ? ['--user=root'] : [])];
     return new Supervised({ name, command: mariadbBinary(), args, logFile, stopMs: 20000, ...rest });
 }
@@ -52,8 +54,14 @@ const fill = (text, values) => text.replace(/@([A-Z_]+)@/g, (whole, key) => {
     return values[key];
 });
 
+/** What the template needs for TLS: {listen, cert, key, redirect}; without `redirect` plain HTTP serves the same. */
+const tlsValues = (tls, publicListen, runDir) => ({
+    LISTEN: [...(tls?.redirect ? [] : [`listen ${publicListen} backlog=4096;`]), ...(tls ? [`include ${runDir}/nginx/tls.conf;`] : [])].join(' '),
+    REDIRECT: tls?.redirect ? `include ${runDir}/nginx/redirect.conf;` : '',
+    TLS_LISTEN: tls?.listen ?? '', TLS_CERT: tls?.cert ?? '', TLS_KEY: tls?.key ?? '', TLS_PORT_SUFFIX: tls ? `:${tls.listen.split(':').at(-1)}`.replace(/^:443$/, '') : '' });
+
 /** nginx with the edge's configuration, rendered from deploy/nginx into the run directory. */
-export function nginxServer({ name, runDir, values, logFile, ...rest }) {
+export function nginxServer({ name, runDir, values, tls, logFile, ...rest }) {
     const dir = path.join(runDir, 'nginx');
     fs.mkdirSync(dir, { recursive: true });
     const modules = firstThat(['/usr/lib/nginx/modules', '/usr/share/nginx/modules']);
@@ -62,8 +70,9 @@ export function nginxServer({ name, runDir, values, logFile, ...rest }) {
         NOFILE: hardLimit === 'unlimited' ? '65536' : String(Math.min(65536, Number(hardLimit))),
         // As root, nginx would run its workers as nobody, who cannot read a folder store that root owns.
         USER_LINE: asRoot ? 'user root;' : '', WORKERS: '2', MODULES_DIR: modules, MIME_TYPES: '/etc/nginx/mime.types',
-        PURGE_ALLOW: '', STORE_ORIGIN: 'http://store', STORE_HOST: 'store', STORE_TLS: '', SEGMENT_CACHE: '1h', SHUTDOWN_TIMEOUT: '10s', RUN_DIR: runDir, ...values };
-    for (const file of ['nginx.conf', 'hls.conf', 'proxy.conf']) {
+        PURGE_ALLOW: '', STORE_ORIGIN: 'http://store', STORE_HOST: 'store', STORE_TLS: '', SEGMENT_CACHE: '1h', SHUTDOWN_TIMEOUT: '1h', RUN_DIR: runDir, ...values,
+        ...tlsValues(tls, values.PUBLIC_LISTEN, runDir) };
+    for (const file of ['nginx.conf', 'hls.conf', 'proxy.conf', 'tls.conf', 'redirect.conf']) {
         const template = fs.readFileSync(path.join(repo, 'deploy/nginx', `${file}.template`), 'utf8');
         fs.writeFileSync(path.join(dir, file), fill(template, all), { mode: 0o600 });
     }

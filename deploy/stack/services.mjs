@@ -49,6 +49,7 @@ export const recipes = {
         ports: { rtmp: 'shared' },
         env: (c) => ({
             HANABI_MEDIA_REDIS_URL: c.mediaRedisUrl, HANABI_MYSQL_URL: c.mysqlUrl, HANABI_RTMP_LISTEN: `${c.rtmpHost}:${c.ports.rtmp}`,
+            ...(c.tls ? { HANABI_RTMPS_LISTEN: `${c.rtmpHost}:${c.tls.rtmpsPort}`, HANABI_TLS_CERT: c.tls.cert, HANABI_TLS_KEY: c.tls.key } : {}),
         }),
     },
     transcoder: {

@@ -5,6 +5,9 @@
 //     stack.origin                      'http://127.0.0.1:43210'
 //     stack.service('transcoder', 1).kill('SIGKILL')
 //     await stack.stop()
+//
+// `tls`: {cert, key}: HTTPS and WSS at stack.secureOrigin and RTMPS at stack.secureRtmpUrl, beside the plain ports; with `redirect` plain HTTP only says
+// where. `data`: Redis and MariaDB in TLS, too, and no other way; they are checked against `ca`. A certificate that is replaced is taken up at once.
 import { execFile } from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
@@ -56,12 +59,15 @@ export class Stack {
         const wanted = { ...this.options.ports };
         this.ports = {};
         for (const name of ['state', 'media', 'mysql', 'public', 'purge', 'store', 'rtmp']) this.ports[name] = wanted[name] ?? await freePort();
-        this.redisUrl = `redis://127.0.0.1:${this.ports.state}`;
-        this.mediaRedisUrl = `redis://127.0.0.1:${this.ports.media}`;
-        this.mysqlUrl = `mysql://hanabi:${this.secrets.mysql}@127.0.0.1:${this.ports.mysql}/hanabi`;
         this.publicHost = this.options.publicHost ?? '127.0.0.1';
         this.origin = `http://127.0.0.1:${this.ports.public}`;
         this.rtmpUrl = this.options.rtmpUrl ?? `rtmp://127.0.0.1:${this.ports.rtmp}/live`;
+        if (this.options.tls) await this.prepareTls(this.options.tls);
+        this.dataTls = this.tls?.data ? this.tls : null;
+        const [redis, ca] = this.dataTls ? ['rediss', `?ca=${this.tls.ca}`] : ['redis', ''];
+        this.redisUrl = `${redis}://127.0.0.1:${this.ports.state}${ca}`;
+        this.mediaRedisUrl = `${redis}://127.0.0.1:${this.ports.media}${ca}`;
+        this.mysqlUrl = `mysql://hanabi:${this.secrets.mysql}@127.0.0.1:${this.ports.mysql}/hanabi${ca}`;
         await this.startData();
         await this.startServices();
         this.startEdge();
@@ -69,18 +75,25 @@ export class Stack {
         return this;
     }
 
+    async prepareTls(options) {
+        this.tls = { port: await freePort(), rtmpsPort: await freePort(), ...options };
+        this.secureOrigin = `https://127.0.0.1:${this.tls.port}`;
+        this.secureRtmpUrl = `rtmps://127.0.0.1:${this.tls.rtmpsPort}/live`;
+        if (this.tls.redirect) this.origin = this.secureOrigin;
+    }
+
     supervised(extra) { return { restart: this.options.restart ?? true, onChange: () => this.options.onChange?.(this), ...extra }; }
 
     async startData() {
         const { runDir, ports } = this;
         this.servers.redis = redisServer(this.supervised({ name: 'redis', port: ports.state, dir: path.join(runDir, 'redis-state'),
-            logFile: this.log('redis-state'), durable: true }));
+            logFile: this.log('redis-state'), durable: true, tls: this.dataTls }));
         this.servers.mediaRedis = redisServer(this.supervised({ name: 'media-redis', port: ports.media, dir: path.join(runDir, 'redis-media'),
-            logFile: this.log('redis-media'), durable: false, maxMemory: '2gb' }));
+            logFile: this.log('redis-media'), durable: false, maxMemory: '2gb', tls: this.dataTls }));
         this.servers.redis.start();
         this.servers.mediaRedis.start();
         this.servers.mariadb = await mariadbServer(this.supervised({ name: 'mariadb', port: ports.mysql, dir: path.join(runDir, 'mysql'),
-            logFile: this.log('mariadb'), user: 'hanabi', password: this.secrets.mysql, database: 'hanabi' }));
+            logFile: this.log('mariadb'), user: 'hanabi', password: this.secrets.mysql, database: 'hanabi', tls: this.dataTls }));
         this.servers.mariadb.start();
         await Promise.all([waitForPort(ports.state), waitForPort(ports.media), waitForPort(ports.mysql, 60000)]);
         await migrate(this.mysqlUrl);
@@ -121,7 +134,8 @@ export class Stack {
     startEdge() {
         const { ports } = this;
         const servers = (name) => this.servicePorts[name].map((p) => `server 127.0.0.1:${p.http} max_fails=0;`).join(' ');
-        this.servers.nginx = nginxServer(this.supervised({ name: 'nginx', runDir: this.runDir, logFile: this.log('nginx'), values: {
+        this.servers.nginx = nginxServer(this.supervised({ name: 'nginx', runDir: this.runDir, logFile: this.log('nginx'),
+            tls: this.tls && { ...this.tls, listen: `${this.publicHost}:${this.tls.port}` }, values: {
             STORE_LISTEN: `127.0.0.1:${ports.store}`, STORE_SERVERS: `server 127.0.0.1:${ports.store};`, STORE_DIR: this.storeDir, WEB_DIR: path.join(repo, 'services/web'),
             PUBLIC_LISTEN: `${this.publicHost}:${ports.public}`, PURGE_LISTEN: `127.0.0.1:${ports.purge}`,
             HLS_SECRET: this.secrets.hls, LIVE_API_SERVERS: servers('live-api'), BURST_STATUS_SERVERS: servers('burst-status'),
@@ -129,6 +143,8 @@ export class Stack {
             LOVE_COUNTER_SERVERS: servers('love-counter'),
             ...this.options.nginx } }));
         this.servers.nginx.start();
+        // nginx tries what it is given and stays with what it has when that is no good.
+        for (const file of this.tls ? [this.tls.cert, this.tls.key] : []) fs.watchFile(file, { interval: 1000, persistent: false }, () => this.servers.nginx.kill('SIGHUP'));
     }
 
     /** Runs SQL as the database's root; resolves to what it printed. */
@@ -144,7 +160,7 @@ export class Stack {
     async ready(timeoutMs = 30000) {
         const deadline = Date.now() + timeoutMs;
         const asks = [...this.instances].flatMap(([name, list]) => list.map((_, index) => [`${name}-${index}`, `${this.adminUrl(name, index)}/readyz`]));
-        asks.push(['nginx', `${this.origin}/`]);
+        asks.push(['nginx', `http://127.0.0.1:${this.ports.purge}/healthz`]);
         for (const [name, url] of asks) {
             let last = '';
             for (;;) {
@@ -161,6 +177,7 @@ export class Stack {
 
     /** Services first, then what they need. */
     async stop() {
+        for (const file of this.tls ? [this.tls.cert, this.tls.key] : []) fs.unwatchFile(file);
         await this.servers.nginx?.stop();
         await Promise.all([...this.instances.values()].flat().map((instance) => instance.stop()));
         await Promise.all(Object.values(this.servers).map((server) => server.stop()));

@@ -59,7 +59,7 @@ function checkLogs(runDir) {
 }
 
 export async function api(stack, method, pathname, { token, body, headers } = {}) {
-    const answer = await fetch(`${stack.origin}/api/v1${pathname}`, {
+    const answer = await (stack.fetch ?? fetch)(`${stack.origin}/api/v1${pathname}`, {
         method, headers: { ...(body ? { 'Content-Type': 'application/json' } : {}), ...(token ? { Authorization: `Bearer ${token}` } : {}), ...headers },
         body: body ? JSON.stringify(body) : undefined, signal: AbortSignal.timeout(15000) });
     const text = await answer.text();
@@ -79,7 +79,7 @@ export async function newBroadcast(stack, title = 'test') {
 
 /** The public status, or null while there is none. */
 export async function status(stack, id) {
-    const answer = await fetch(`${stack.origin}/status/v1/broadcasts/${id}`, { signal: AbortSignal.timeout(5000) });
+    const answer = await (stack.fetch ?? fetch)(`${stack.origin}/status/v1/broadcasts/${id}`, { signal: AbortSignal.timeout(5000) });
     return answer.ok ? answer.json() : null;
 }
 

@@ -22,8 +22,9 @@ class Rendition {
 }
 
 export class HlsMonitor {
-    constructor(masterUrl, { pollMs = 200, keepBytes = false } = {}) {
+    constructor(masterUrl, { pollMs = 200, keepBytes = false, fetch: get = fetch } = {}) {
         this.masterUrl = masterUrl;
+        this.fetch = get;
         this.pollMs = pollMs;
         this.keepBytes = keepBytes;
         this.renditions = new Map();
@@ -38,7 +39,7 @@ export class HlsMonitor {
     start() { this.loop = this.run(); }
 
     async get(url) {
-        const request = () => fetch(url, { redirect: 'manual', signal: AbortSignal.timeout(15000) });
+        const request = () => this.fetch(url, { redirect: 'manual', signal: AbortSignal.timeout(15000) });
         // A kept connection that the edge has closed in this very moment: a browser asks once more, on a new one.
         const answer = await request().catch((error) => { if (error.name === 'TypeError') return request(); throw error; });
         if (answer.status >= 300 && answer.status < 400) this.problem(`redirect for ${url}`);
