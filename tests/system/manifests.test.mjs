@@ -41,6 +41,21 @@ test('docker-compose.yml: every service, its variables, its walls', () => {
     for (const variable of text.match(/\$\{HANABI_\w*(SECRET|PASSWORD)\w*[^}]*\}/g)) assert.match(variable, /:\?|S3_/, `${variable} has a default`);
 });
 
+test('deploy/docker/tls.yml: every link of every service is in TLS, with the CA to check it by', () => {
+    const [plain, secure] = ['docker-compose.yml', 'deploy/docker/tls.yml'].map((file) => yaml.load(fs.readFileSync(path.join(repo, file), 'utf8')).services);
+    for (const [name, service] of Object.entries(plain)) {
+        for (const variable of Object.keys(service.environment ?? {}).filter((one) => /_(REDIS|MYSQL)_URL$/.test(one))) {
+            const url = secure[name]?.environment?.[variable];
+            assert.match(url ?? '', /^(rediss|mysql):\/\/.*\?ca=\/etc\/hanabi\/tls\/ca\.pem$/, `${name}: ${variable}`);
+            assert.ok(secure[name].volumes.some((volume) => volume.endsWith(':/etc/hanabi/tls:ro')), name);
+            assert.equal(url.replace(/\?ca=.*$/, '').replace('rediss:', 'redis:'), service.environment[variable]);
+        }
+    }
+    for (const name of services) assertEnvironment('tls.yml', name, [...new Set([...Object.keys(plain[name].environment), ...Object.keys(secure[name].environment)])]);
+    for (const [name, port] of [['edge', '8443'], ['rtmp', '1936']]) assert.ok(secure[name].ports.some((one) => one.endsWith(`:${port}`)), name);
+    for (const name of ['redis', 'media-redis', 'mariadb', 'edge']) assert.ok(secure[name].environment.HANABI_TLS_CERT && secure[name].environment.HANABI_TLS_KEY, name);
+});
+
 const render = (overlay) => {
     const answer = spawnSync('kubectl', ['kustomize', path.join(repo, 'deploy/k8s/overlays', overlay)], { encoding: 'utf8' });
     assert.equal(answer.status, 0, answer.stderr);
