@@ -3,6 +3,7 @@
 #include "services/segment-uploader/uploader.h"
 
 #include "libcommon/alloc.h"
+#include "libcommon/clock.h"
 
 #include "proto/scripts.h"
 #include <event2/event.h>
@@ -12,11 +13,14 @@
 
 #define EVERY_MS  200
 #define MOST_EACH "200"
+/* After a loss of Redis: so long until every ingest has it back, too, and has said what is on air. */
+#define AFTER_LOSS_MS 2000
 
 struct keeper {
     struct uploader *uploader;
     struct event *timer;
-    bool is_asking;
+    bool is_asking, was_up;
+    int64_t not_before_ms;
 };
 
 /* {suspended ids…, "|", ended ids…} */
@@ -42,11 +46,19 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
 {
     struct keeper *keeper = context;
 
-    if (keeper->is_asking || !redis_link_is_up(keeper->uploader->state))
+    if (keeper->is_asking || !redis_link_is_up(keeper->uploader->state) || clock_monotonic_ms() < keeper->not_before_ms)
         return;
     keeper->is_asking = true;
     redis_link_script(keeper->uploader->state, &script_watch_expire, on_expired, keeper, 1, (const char *[]){MOST_EACH},
                       NULL);
+}
+
+/* While Redis was away nobody could say that media came: what looks silent then is not. */
+void keeper_on_redis_up(struct keeper *keeper)
+{
+    if (keeper->was_up)
+        keeper->not_before_ms = clock_monotonic_ms() + AFTER_LOSS_MS;
+    keeper->was_up = true;
 }
 
 struct keeper *keeper_create(struct uploader *uploader)

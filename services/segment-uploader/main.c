@@ -80,10 +80,17 @@ static void on_link_up(void *context)
         claimer_wake_all(uploader.claimer);
 }
 
+static void on_state_up(void *context)
+{
+    on_link_up(context);
+    if (uploader.keeper)
+        keeper_on_redis_up(uploader.keeper);
+}
+
 static int start_links(struct service *service)
 {
     struct metrics *metrics = service_metrics(service);
-    struct redis_link_options options = {.name = "state", .metrics = metrics, .on_up = on_link_up};
+    struct redis_link_options options = {.name = "state", .metrics = metrics, .on_up = on_state_up};
 
     uploader.state = redis_link_create(uploader.loop, config.redis_url, &options);
     uploader.media = uploader.state;

@@ -71,4 +71,6 @@ void claimer_on_released(struct claimer *claimer, const char *id, struct playlis
 /* ---- keeper.c ---- */
 
 struct keeper *keeper_create(struct uploader *uploader);
+/* The state Redis is there, for the first time or again. */
+void keeper_on_redis_up(struct keeper *keeper);
 void keeper_destroy(struct keeper *keeper);
