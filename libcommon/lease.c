@@ -52,6 +52,7 @@ static const struct redis_script acquire_script = {
 static const struct redis_script renew_script = {
     .name = "lease_renew",
     .keys = 1,
+    .answers_early = true, /* whoever waits for a replica loses the lease meanwhile */
     .lua = "if not (" IS_MINE ") then return 0 end "
            "redis.call('HDEL',KEYS[1],'unseen_at_ms') "
            "return redis.call('PEXPIRE',KEYS[1],ARGV[3])",

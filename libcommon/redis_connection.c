@@ -42,6 +42,7 @@ struct redis_connection {
     struct event *resume; /* ends a pause in reading; NULL without pauses */
     int64_t pause_ms;
     redisReader *reader;
+    redisReply *delivered; /* during on_reply */
     int depth;
     bool closed; /* on_closed was called */
     bool freed;
@@ -121,8 +122,10 @@ static bool deliver_replies(struct redis_connection *connection)
         }
         if (!reply)
             return true;
+        connection->delivered = reply;
         connection->handlers.on_reply(reply, connection->context);
-        freeReplyObject(reply);
+        freeReplyObject(connection->delivered); /* NULL is fine: it was taken */
+        connection->delivered = NULL;
         if (connection->freed || connection->closed)
             return false;
     }
@@ -360,6 +363,14 @@ void redis_connection_free(struct redis_connection *connection)
     event_del(connection->start);
     enter(connection);
     leave(connection);
+}
+
+struct redisReply *redis_connection_take_reply(struct redis_connection *connection)
+{
+    struct redisReply *reply = connection->delivered;
+
+    connection->delivered = NULL;
+    return reply;
 }
 
 void redis_connection_set_handlers(struct redis_connection *connection,

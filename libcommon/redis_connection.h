@@ -29,6 +29,8 @@ struct redis_connection *redis_connection_open(struct event_base *loop, const st
                                                const struct redis_connection_handlers *handlers, void *context);
 /* At any time, also inside its handlers; no handler is called any more. NULL is fine. */
 void redis_connection_free(struct redis_connection *connection);
+/* Inside on_reply, at most once: the reply becomes the caller's (freeReplyObject). */
+struct redisReply *redis_connection_take_reply(struct redis_connection *connection);
 /* For whoever takes the connection over. */
 void redis_connection_set_handlers(struct redis_connection *connection,
                                    const struct redis_connection_handlers *handlers, void *context);

@@ -13,6 +13,7 @@
 #include "libcommon/redis_dial.h"
 #include "libcommon/redis_script.h"
 #include "libcommon/redis_sentinel.h"
+#include "libcommon/redis_settle.h"
 #include "libcommon/tls_client.h"
 
 #include <assert.h>
@@ -31,6 +32,8 @@ struct pending {
     int64_t deadline_ms;
     size_t bytes;
     struct redis_script_call *script; /* owned; NULL when it is not an EVALSHA */
+    bool must_settle;                 /* the answer is held until a replica has what it tells of */
+    bool is_prompt;                   /* the answer waits for no other */
 };
 STAILQ_HEAD(pending_list, pending);
 
@@ -57,10 +60,12 @@ struct redis_link {
     struct event *watch; /* behind Sentinel: is this still the master? */
     struct redis_sentinel_query *watch_query;
     struct redis_script_cache *scripts;
+    struct redis_settle settle;
+    long long offset_before; /* the master's own at the last ROLE */
     struct log_limiter failure_limiter;
     int depth; /* callbacks on the stack */
     struct {
-        struct metric *up, *losses, *deadlines, *pending_bytes;
+        struct metric *up, *losses, *deadlines, *pending_bytes, *unreplicated;
     } metrics;
 };
 
@@ -129,15 +134,30 @@ static void call_back(struct redis_link *link, struct pending *pending, int code
     link->depth--;
 }
 
-/* The list is taken over first: a callback may send again once the link is back, or ask for the state. */
+static void call_back_held(struct redis_link *link, struct redis_held_list *list, bool is_lost)
+{
+    struct redis_held *held;
+
+    while ((held = STAILQ_FIRST(list))) {
+        STAILQ_REMOVE_HEAD(list, entry);
+        call_back(link, held->owner, is_lost ? REDIS_LINK_LOST : held->code, is_lost ? NULL : held->reply);
+        freeReplyObject(held->reply);
+        free(held);
+    }
+}
+
+/* The lists are taken over first: a callback may send again once the link is back, or ask for the state. */
 static void fail_pending(struct redis_link *link)
 {
     struct pending_list lost = STAILQ_HEAD_INITIALIZER(lost);
+    struct redis_held_list held = STAILQ_HEAD_INITIALIZER(held);
     struct pending *pending;
 
+    redis_settle_lose(&link->settle, &held);
     STAILQ_CONCAT(&lost, &link->pending);
     link->pending_bytes = 0;
     set_metric(link->metrics.pending_bytes, 0);
+    call_back_held(link, &held, true);
     while ((pending = STAILQ_FIRST(&lost))) {
         STAILQ_REMOVE_HEAD(&lost, entry);
         call_back(link, pending, REDIS_LINK_LOST, NULL);
@@ -153,20 +173,9 @@ static int refusal(const struct redis_link *link, size_t bytes)
     return 0;
 }
 
-/* NULL: the command was refused and its callback called. */
-static struct pending *push_pending(struct redis_link *link, int64_t timeout_ms, size_t bytes, redis_link_fn callback,
-                                    void *context)
+static struct pending *push_sent(struct redis_link *link, int64_t timeout_ms, size_t bytes, redis_link_fn callback,
+                                 void *context)
 {
-    int code = refusal(link, bytes);
-
-    if (code != 0) {
-        if (callback) {
-            link->depth++;
-            callback(code, NULL, context);
-            link->depth--;
-        }
-        return NULL;
-    }
     struct pending *pending = alloc_zero(1, sizeof(*pending));
     int64_t now_ms = clock_monotonic_ms();
 
@@ -182,6 +191,22 @@ static struct pending *push_pending(struct redis_link *link, int64_t timeout_ms,
     return pending;
 }
 
+/* NULL: the command was refused and its callback called. */
+static struct pending *push_pending(struct redis_link *link, int64_t timeout_ms, size_t bytes, redis_link_fn callback,
+                                    void *context)
+{
+    int code = refusal(link, bytes);
+
+    if (code == 0)
+        return push_sent(link, timeout_ms, bytes, callback, context);
+    if (callback) {
+        link->depth++;
+        callback(code, NULL, context);
+        link->depth--;
+    }
+    return NULL;
+}
+
 static size_t args_bytes(int count, const char *const *args, const size_t *lens)
 {
     size_t bytes = 0;
@@ -189,6 +214,74 @@ static size_t args_bytes(int count, const char *const *args, const size_t *lens)
     for (int i = 0; i < count; i++)
         bytes += lens ? lens[i] : strlen(args[i]);
     return bytes;
+}
+
+/* --- what a replica has
+ * ----------------------------------------------------------------------------------------------- */
+
+/* The link's own questions: never refused, never held. */
+static void ask(struct redis_link *link, int64_t timeout_ms, redis_link_fn callback, int count, const char *const *args)
+{
+    push_sent(link, timeout_ms, 0, callback, link)->is_prompt = true;
+    redis_connection_send(link->connection, count, args, NULL);
+}
+
+/* Those that kept up with the master since it was last asked: one that is cut off stays in its list for a minute. */
+static void on_role(int code, const struct redisReply *reply, void *context)
+{
+    struct redis_link *link = context;
+    long long following = 0;
+
+    if (code != 0 || reply->type != REDIS_REPLY_ARRAY || reply->elements < 3 ||
+        reply->element[2]->type != REDIS_REPLY_ARRAY)
+        return;
+    for (size_t i = 0; i < reply->element[2]->elements; i++) {
+        const struct redisReply *replica = reply->element[2]->element[i];
+
+        if (replica->type == REDIS_REPLY_ARRAY && replica->elements >= 3 && replica->element[2]->str &&
+            atoll(replica->element[2]->str) >= link->offset_before)
+            following++;
+    }
+    link->offset_before = reply->element[1]->integer;
+    if (redis_settle_set_replicas(&link->settle, following))
+        log_info("redis.replicated", log_str("link", link->name), log_str("address", link->address_text),
+                 log_int("replicas", following));
+    set_metric(link->metrics.unreplicated, !link->settle.has_replica);
+}
+
+static void ask_role(struct redis_link *link)
+{
+    ask(link, link->options.command_timeout_ms, on_role, 1, (const char *[]){"ROLE"});
+}
+
+static void settle_more(struct redis_link *link);
+
+static void on_settled(int code, const struct redisReply *reply, void *context)
+{
+    struct redis_link *link = context;
+    struct redis_held_list free_to_go = STAILQ_HEAD_INITIALIZER(free_to_go);
+
+    if (code == REDIS_LINK_LOST)
+        return;
+    if (redis_settle_answered(&link->settle, reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0,
+                              clock_monotonic_ms(), &free_to_go)) {
+        log_warn("redis.alone", log_str("link", link->name), log_str("address", link->address_text),
+                 log_str("why", "no replica has what was written: answers do not wait for one any more"));
+        set_metric(link->metrics.unreplicated, 1);
+    }
+    call_back_held(link, &free_to_go, false);
+    settle_more(link);
+}
+
+static void settle_more(struct redis_link *link)
+{
+    char wait_ms[16];
+
+    if (!redis_settle_must_ask(&link->settle))
+        return;
+    snprintf(wait_ms, sizeof(wait_ms), "%d", REDIS_SETTLE_ASK_MS);
+    ask(link, REDIS_SETTLE_ASK_MS + link->options.command_timeout_ms, on_settled, 3,
+        (const char *[]){"WAIT", "1", wait_ms});
 }
 
 /* --- while up
@@ -233,6 +326,9 @@ static bool retry_script(struct redis_link *link, struct pending *pending, const
         size_t len;
         char *command = redis_script_call_format(call, true, &len);
 
+        again->must_settle = pending->must_settle;
+        again->is_prompt = pending->is_prompt;
+
         redis_connection_send_take(link->connection, command, len);
     }
     redis_script_call_free(call);
@@ -258,7 +354,14 @@ static void on_reply(const struct redisReply *reply, void *context)
     link->last_reply_ms = clock_monotonic_ms();
     if (retry_script(link, pending, reply))
         return;
-    call_back(link, pending, is_error ? REDIS_LINK_REFUSED : 0, reply);
+    int code = is_error ? REDIS_LINK_REFUSED : 0;
+    bool must_settle = pending->must_settle && !is_error;
+    if (pending->callback && !pending->is_prompt && redis_settle_holds(&link->settle, must_settle)) {
+        redis_settle_hold(&link->settle, pending, code, redis_connection_take_reply(link->connection), must_settle);
+        settle_more(link);
+    } else {
+        call_back(link, pending, code, reply);
+    }
     if (is_deposed && link->state == LINK_UP)
         link_drop(link, "the master has become a replica");
 }
@@ -280,6 +383,7 @@ static void on_watch_answer(const struct redis_address *master, const char *why,
         link_drop(link, "Sentinel names another master");
         return;
     }
+    ask_role(link);
     arm(link->watch, SENTINEL_WATCH_MS * 3 / 4 + random_below(SENTINEL_WATCH_MS / 2));
 }
 
@@ -315,9 +419,12 @@ static void link_up(struct redis_link *link, struct redis_connection *connection
     redis_script_cache_forget(link->scripts);
     backoff_reset(&link->backoff);
     arm_check(link, now_ms + IDLE_PING_MS, now_ms);
-    if (link->url.is_sentinel)
-        arm(link->watch, SENTINEL_WATCH_MS);
     set_metric(link->metrics.up, 1);
+    if (link->url.is_sentinel) {
+        arm(link->watch, SENTINEL_WATCH_MS);
+        link->offset_before = 0;
+        ask_role(link); /* before the first command: answered before it, too */
+    }
     log_info("redis.connected", log_str("link", link->name), log_str("address", link->address_text));
     if (link->options.on_up) {
         link->depth++;
@@ -403,6 +510,8 @@ static void make_metrics(struct redis_link *link)
                                               "connections given up since a command was not answered in time", labels);
     link->metrics.pending_bytes =
         metrics_gauge(registry, "hanabi_redis_pending_bytes", "arguments sent and not yet answered", labels);
+    link->metrics.unreplicated = metrics_gauge(registry, "hanabi_redis_unreplicated",
+                                               "1 while behind Sentinel no replica has what is acknowledged", labels);
 }
 
 struct redis_link *redis_link_create(struct event_base *loop, const char *url, const struct redis_link_options *options)
@@ -425,6 +534,7 @@ struct redis_link *redis_link_create(struct event_base *loop, const char *url, c
     link->failure_limiter = LOG_LIMITER(5000);
     snprintf(link->why, sizeof(link->why), "connecting");
     STAILQ_INIT(&link->pending);
+    redis_settle_init(&link->settle, link->url.is_sentinel);
     link->scripts = redis_script_cache_create();
     link->retry = new_timer(link, on_retry);
     link->check = new_timer(link, on_check);
@@ -500,6 +610,18 @@ void redis_link_command(struct redis_link *link, redis_link_fn callback, void *c
     redis_link_command_within(link, link->options.command_timeout_ms, callback, context, count, args, lens);
 }
 
+void redis_link_command_settled(struct redis_link *link, redis_link_fn callback, void *context, int count,
+                                const char *const *args, const size_t *lens)
+{
+    struct pending *pending =
+        push_pending(link, link->options.command_timeout_ms, args_bytes(count, args, lens), callback, context);
+
+    if (!pending)
+        return;
+    pending->must_settle = true;
+    redis_connection_send(link->connection, count, args, lens);
+}
+
 void redis_link_commandf(struct redis_link *link, redis_link_fn callback, void *context, const char *format, ...)
 {
     char *command = NULL;
@@ -535,6 +657,8 @@ void redis_link_script(struct redis_link *link, const struct redis_script *scrip
 
     if (!pending)
         return;
+    pending->must_settle = !script->answers_early;
+    pending->is_prompt = script->answers_early;
     pending->script = redis_script_call_create(link->scripts, script, count, args, lens);
     char *command = redis_script_call_format(pending->script, false, &len);
     redis_connection_send_take(link->connection, command, len);

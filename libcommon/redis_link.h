@@ -5,6 +5,9 @@
  * command function returns only when the link is down (REDIS_LINK_DOWN). There is no queue while down: callers keep
  * what must not be lost.
  *
+ * Behind Sentinel, a script's answer comes when a replica has what it tells of (redis_settle.h), so that what was
+ * acknowledged survives a failover. Answers keep the order of their commands.
+ *
  * URLs: redis://[:password@]host:port[/db], redis-sentinel://[:password@]host:port[,host:port…]/master-name[/db],
  * redis-unix://path. rediss:// and rediss-sentinel:// are the same in TLS (Sentinel's port, too), with ?ca=/ca.pem at
  * the end where the servers' certificates are signed by a CA that the system does not know. */
@@ -70,6 +73,10 @@ void redis_link_command(struct redis_link *link, redis_link_fn callback, void *c
 /* The same with a deadline of its own; for blocking commands (XREAD BLOCK), on a link that nothing else uses. */
 void redis_link_command_within(struct redis_link *link, int64_t timeout_ms, redis_link_fn callback, void *context,
                                int count, const char *const *args, const size_t *lens);
+/* The same for a read whose answer becomes something outside of this Redis (a row, an object): it comes, like a
+ * script's, when a replica has what it tells of. */
+void redis_link_command_settled(struct redis_link *link, redis_link_fn callback, void *context, int count,
+                                const char *const *args, const size_t *lens);
 /* printf-like with %s, %lld, %b (pointer, size_t) as hiredis formats them. */
 void redis_link_commandf(struct redis_link *link, redis_link_fn callback, void *context, const char *format, ...);
 
@@ -84,6 +91,8 @@ struct redis_script {
     const char *name;
     const char *lua;
     int keys; /* how many of the arguments are keys */
+    /* Its answer is not worth waiting for a replica: what a failover takes back is soon said again. */
+    bool answers_early;
 };
 /* `args`: first the keys, then the arguments. */
 void redis_link_script(struct redis_link *link, const struct redis_script *script, redis_link_fn callback,

@@ -215,9 +215,10 @@ static void read_batch(struct log_move *move)
 
     snprintf(from, sizeof(from), "(%s", move->moved);
     snprintf(count, sizeof(count), "%lld", (long long)move->mover->archive->config.batch);
-    redis_link_command(move->mover->archive->redis, on_entries, move, 6,
-                       (const char *[]){"XRANGE", key_of(key, KEY_CHAT_LOG, move->id), from, "+", "COUNT", count},
-                       NULL);
+    /* Settled: an entry that a failover takes back will be said again, under another id. */
+    redis_link_command_settled(
+        move->mover->archive->redis, on_entries, move, 6,
+        (const char *[]){"XRANGE", key_of(key, KEY_CHAT_LOG, move->id), from, "+", "COUNT", count}, NULL);
 }
 
 /* --- beginning

@@ -213,6 +213,18 @@ static void on_group(int code, const struct redisReply *reply, void *context)
         broadcast_pump(broadcast);
 }
 
+/* Settled: a segment that a failover takes back must not have been shown. */
+static void read_entries(struct broadcast *broadcast)
+{
+    char key[KEY_MAX];
+
+    redis_link_command_settled(broadcast->uploader->state, on_entries, broadcast, 9,
+                               (const char *[]){"XREADGROUP", "GROUP", SEGMENTS_GROUP, SEGMENTS_CONSUMER, "COUNT",
+                                                READ_COUNT, "STREAMS", key_of(key, KEY_SEGMENTS, broadcast->id),
+                                                broadcast->read_after[0] ? broadcast->read_after : ">"},
+                               NULL);
+}
+
 void queue_read(struct broadcast *broadcast)
 {
     struct redis_link *link = broadcast->uploader->state;
@@ -235,10 +247,7 @@ void queue_read(struct broadcast *broadcast)
         return;
     }
     broadcast->read_again = false;
-    redis_link_commandf(link, on_entries, broadcast,
-                        "XREADGROUP GROUP " SEGMENTS_GROUP " " SEGMENTS_CONSUMER " COUNT " READ_COUNT
-                        " STREAMS " KEY_SEGMENTS "%s %s",
-                        broadcast->id, broadcast->read_after[0] ? broadcast->read_after : ">");
+    read_entries(broadcast);
 }
 
 /* ---- bytes from the media Redis ---- */

@@ -1,4 +1,4 @@
-/* Sentinel: a killed master, a hung one, and a deposed one that still answers. */
+/* Sentinel: a killed master, a hung one, and a deposed one that still answers; answers that wait for a replica. */
 #include "libcommon/redis_link.h"
 #include "libcommon/subscriber.h"
 #include "real_server.h"
@@ -170,6 +170,64 @@ static void test_one_sentinel_left(void **state)
     assert_true(redis_link_is_up(f->link));
 }
 
+static const struct redis_script put = {
+    .name = "put", .lua = "return redis.call('SET',KEYS[1],ARGV[1])", .keys = 1, .answers_early = false};
+
+/* The replica follows, and the link has heard of it. */
+static void connect_replicated(struct fixture *f)
+{
+    WAIT_UNTIL(f->loop, 15000, real_redis_command(real_server_port(f->master), "WAIT 1 10") == 1);
+    connect_all(f);
+    run_loop_for(f->loop, 2500);
+}
+
+static void on_put(int code, const struct redisReply *reply, void *context)
+{
+    *(int *)context = code == 0 ? 1 : code;
+}
+
+/* What a script says is answered when the replica has it; a plain command behind it keeps its place. */
+static void test_answers_wait_for_a_replica(void **state)
+{
+    struct fixture *f = *state;
+    int answered = 0, behind = 0;
+
+    connect_replicated(f);
+    redis_link_script(f->link, &put, on_put, &answered, 2, (const char *[]){"first", "1"}, NULL);
+    WAIT_UNTIL(f->loop, 1000, answered == 1);
+    assert_int_equal(real_redis_command(real_server_port(f->replica), "EXISTS first"), 1);
+
+    answered = 0;
+    real_server_pause(f->replica);
+    redis_link_script(f->link, &put, on_put, &answered, 2, (const char *[]){"second", "1"}, NULL);
+    redis_link_command(f->link, on_put, &behind, 1, (const char *[]){"PING"}, NULL);
+    run_loop_for(f->loop, 1500);
+    assert_int_equal(answered, 0);
+    assert_int_equal(behind, 0);
+    real_server_resume(f->replica);
+    WAIT_UNTIL(f->loop, 1500, answered == 1 && behind == 1);
+    assert_int_equal(real_redis_command(real_server_port(f->replica), "EXISTS second"), 1);
+}
+
+/* A master whose replica is gone goes on alone, after a while; the link never breaks. */
+static void test_a_master_goes_on_alone(void **state)
+{
+    struct fixture *f = *state;
+    int answered = 0;
+
+    connect_replicated(f);
+    real_server_pause(f->replica);
+    redis_link_script(f->link, &put, on_put, &answered, 2, (const char *[]){"alone", "1"}, NULL);
+    run_loop_for(f->loop, 2000);
+    assert_int_equal(answered, 0);
+    WAIT_UNTIL(f->loop, 3000, answered == 1);
+    answered = 0;
+    redis_link_script(f->link, &put, on_put, &answered, 2, (const char *[]){"alone", "2"}, NULL);
+    WAIT_UNTIL(f->loop, 300, answered == 1);
+    assert_int_equal(f->again, 0);
+    real_server_resume(f->replica);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -179,6 +237,8 @@ int main(void)
         TEST(test_hung_master),
         TEST(test_deposed_master_that_answers),
         TEST(test_one_sentinel_left),
+        TEST(test_answers_wait_for_a_replica),
+        TEST(test_a_master_goes_on_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
