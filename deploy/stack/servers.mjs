@@ -25,8 +25,14 @@ export function redisServer({ name, port, dir, logFile, durable, maxMemory, tls,
     return new Supervised({ name, command: 'redis-server', args, logFile, ...rest });
 }
 
-/** A MariaDB with one database and one user; the data directory is made when it is missing. `tls`: {cert, key}, and TCP only with it. */
-export async function mariadbServer({ name, port, dir, logFile, user, password, database, tls, ...rest }) {
+/** What a MariaDB of a replicated pair is started with, whichever part it has: read-only until it is promoted, and a commit is answered when the
+ *  replica has it. */
+const replicated = (serverId) => [`--server-id=${serverId}`, '--log-bin=binlog', '--log-slave-updates', '--gtid-strict-mode=ON', '--sync-binlog=1', '--read-only=ON',
+    '--rpl-semi-sync-master-enabled=ON', '--rpl-semi-sync-slave-enabled=ON', '--rpl-semi-sync-master-wait-point=AFTER_SYNC', '--rpl-semi-sync-master-timeout=1500'];
+
+/** A MariaDB with one database and one user; the data directory is made when it is missing. `tls`: {cert, key}, and TCP only with it.
+ *  `serverId`: of a replicated pair; then there is a user `admin`, too, with the same password, who may promote. */
+export async function mariadbServer({ name, port, dir, logFile, user, password, database, tls, serverId = null, ...rest }) {
     const data = path.join(dir, 'data');
     fs.mkdirSync(dir, { recursive: true });
     if (!fs.existsSync(path.join(data, 'mysql'))) {
@@ -36,13 +42,15 @@ export async function mariadbServer({ name, port, dir, logFile, user, password, 
     }
     const init = path.join(dir, 'init.sql');
     fs.writeFileSync(init, [
+        'SET SESSION sql_log_bin = 0;', // of this server alone: a replica has its own
         `CREATE DATABASE IF NOT EXISTS ${database} CHARACTER SET utf8mb4;`,
         `CREATE USER IF NOT EXISTS '${user}'@'127.0.0.1';`,
         `ALTER USER '${user}'@'127.0.0.1' IDENTIFIED BY '${password}';`,
         `GRANT ALL ON ${database}.* TO '${user}'@'127.0.0.1';`,
+        ...(serverId ? [`CREATE OR REPLACE USER 'admin'@'127.0.0.1' IDENTIFIED BY '${password}';`, "GRANT ALL ON *.* TO 'admin'@'127.0.0.1';"] : []),
         "ALTER USER 'root'@'localhost' IDENTIFIED VIA unix_socket;", ''].join('\n'), { mode: 0o600 });
     const args = ['--no-defaults', `--datadir=${data}`, '--bind-address=127.0.0.1', `--port=${port}`, '--socket=mysqld.sock', `--tmpdir=${dir}`,
-        `--init-file=${init}`, '--skip-name-resolve', '--skip-log-bin', '--innodb-buffer-pool-size=128M',
+        `--init-file=${init}`, '--skip-name-resolve', ...(serverId ? replicated(serverId) : ['--skip-log-bin']), '--innodb-buffer-pool-size=128M',
         '--innodb-log-file-size=32M', '--performance-schema=OFF', '--character-set-server=utf8mb4', '--max-connections=500',
         ...(tls ? [`--ssl-cert=${tls.cert}`, `--ssl-key=${tls.key}`, '--require-secure-transport=ON'] : []),
         ...(asRoot ? ['--user=root'] : [])];

@@ -184,8 +184,9 @@ export class Stack {
     }
 }
 
-export async function startStack(options) {
-    const stack = new Stack(options);
+/** `kind`: a class of stack, for one that stands on something else. */
+export async function startStack({ kind = Stack, ...options }) {
+    const stack = new kind(options);
     try {
         return await stack.start();
     } catch (error) {
