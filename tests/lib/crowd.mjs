@@ -15,7 +15,7 @@ const COINS = 100000;
 /** One person with the page open. */
 class Viewer {
     constructor(stack, broadcast, name, session) {
-        Object.assign(this, { name, token: session.token, id: session.user_id, events: [], downs: [], openSince: null, lostAt: null });
+        Object.assign(this, { name, token: session.token, id: session.user_id, events: [], downs: [], wasOpen: false, lostAt: null });
         const origin = stack.origin.replace(/^http/, 'ws');
         this.connection = createChatConnection({
             id: broadcast.id, clock, token: () => this.token,
@@ -29,7 +29,8 @@ class Viewer {
         if (state === 'open') {
             if (this.lostAt !== null) this.downs.push({ at: this.lostAt, ms: Math.round(performance.now() - this.lostAt) });
             this.lostAt = null;
-        } else if (this.connection && state !== 'idle') {
+            this.wasOpen = true;
+        } else if (this.wasOpen && state !== 'idle') {
             this.lostAt ??= performance.now();
         }
     }
@@ -125,18 +126,19 @@ export class Crowd {
     get summary() {
         const worst = Math.max(0, ...this.downs);
         return `${this.said.size} comments, ${this.hearts} hearts in ${this.batches} batches, ${this.bought.size} purchases acknowledged; ${this.downs.length} chat lines changed, the longest ` +
-            `was away for ${worst} ms; longest wait for an answer: ${JSON.stringify(this.waits)}; asked again: ${JSON.stringify(this.troubles)}`;
+            `was away for ${worst} ms; longest wait for an answer: ${JSON.stringify(this.waits)}; asked again: ${JSON.stringify(this.troubles)}${this.phantoms === undefined ? '' : `; seen and gone with a Redis master: ${this.phantoms}`}`;
     }
 
-    /** What is not as it was acknowledged. `sql(text)` -> MySQL's answer, tab-separated. */
-    async judge(sql) {
+    /** What is not as it was acknowledged. `sql(text)` -> MySQL's answer, tab-separated. `phantoms`: somebody may have seen what a Redis master published
+     *  and took with it when it died; it was not acknowledged to anybody. */
+    async judge(sql, { phantoms = false } = {}) {
         const problems = [];
         const id = this.broadcast.id;
         const lines = async (text) => (await sql(text)).split('\n').filter(Boolean).map((line) => line.split('\t'));
         const inOrder = await waitFor('the whole log in MySQL', async () => {
             const rows = await lines(`SELECT CONCAT(at_ms, '-', sequence), type, COALESCE(text, '') FROM comments WHERE broadcast_id = '${id}' ORDER BY at_ms, sequence`);
             const known = new Set(rows.map(([eventId]) => eventId));
-            const missing = [...this.said.values(), ...this.viewers.flatMap((viewer) => viewer.ids)].filter((one) => !known.has(one));
+            const missing = [...this.said.values(), ...(phantoms ? [] : this.viewers.flatMap((viewer) => viewer.ids))].filter((one) => !known.has(one));
             if (missing.length > 0) throw new Error(`${missing.length} acknowledged or seen events are not in MySQL, the first is ${missing[0]}`);
             if (rows.filter(([, type]) => type === 'gift').length < this.bought.size) throw new Error('gifts are missing');
             return rows;
@@ -144,10 +146,19 @@ export class Crowd {
         const texts = inOrder.filter(([, type]) => type === 'comment').map(([, , text]) => text);
         if (new Set(texts).size !== texts.length) problems.push('a comment stands twice');
         for (const text of texts) if (!this.said.has(text) && !this.unsure.has(text)) problems.push(`nobody said ${text}`);
-        await this.judgeViewers(inOrder.map(([eventId]) => eventId), problems);
+        const ids = inOrder.map(([eventId]) => eventId);
+        if (phantoms) this.phantoms = this.forget(new Set(ids));
+        await this.judgeViewers(ids, problems);
         await this.judgeHearts(lines, problems);
         await this.judgeGifts(lines, problems);
         return problems;
+    }
+
+    /** Takes what is not in the log out of what was seen; returns how many events that were. */
+    forget(known) {
+        const gone = new Set(this.viewers.flatMap((viewer) => viewer.ids).filter((id) => !known.has(id)));
+        for (const viewer of this.viewers) viewer.events = viewer.events.filter((event) => !gone.has(event.id));
+        return gone.size;
     }
 
     /** Everybody saw all of the log from their first event on, in its order, each once. */
