@@ -79,7 +79,8 @@
  * completed by "<broadcast>:<whatever the transcoder makes unique>"; named in the segment's entry */
 #define KEY_MEDIA_PART "hanabi:media:part:"
 
-/* ---- chat Redis (by configuration; may be the state Redis) ---- */
+/* ---- chat Redis (by configuration; may be the state Redis, or several: what belongs to a broadcast is on the one of
+ * redis_shard_of(), see libcommon/redis_shards.h) ---- */
 
 /* stream, one per broadcast: every accepted comment and system event, in order; fields: see proto/chat.h. An entry's id
  * is the event's id. Appended and published by one script, before the acknowledgement. */

@@ -4,6 +4,7 @@
 
 #include "libcommon/config.h"
 #include "libcommon/db.h"
+#include "libcommon/redis_shards.h"
 #include "proto/broadcast.h"
 #include "proto/chat.h"
 #include "proto/playback_url.h"
@@ -48,15 +49,17 @@ struct archive_config {
 struct archive {
     struct archive_config config;
     struct service *service;
-    struct redis_link *state;           /* the state Redis: broadcasts, and the leases for what is done about them */
-    struct redis_link *redis;           /* the chat Redis: logs, and the leases for them; may be the same */
-    struct subscriber *subscriber;      /* on the state Redis: CHANNEL_BROADCAST, and our ping */
-    struct subscriber *chat_subscriber; /* our ping on a chat Redis of its own, else NULL */
+    struct redis_link *state;      /* the state Redis: broadcasts, and the leases for what is done about them */
+    struct redis_shards redis;     /* the chat Redis, one or several: logs, and the leases for them; may be the same */
+    struct subscriber *subscriber; /* on the state Redis: CHANNEL_BROADCAST, and our ping */
+    /* Our ping on each chat Redis that is not the state Redis. */
+    struct subscriber *chat_subscribers[REDIS_SHARDS_MAX];
+    size_t chat_subscriber_count;
     struct store *store;
     struct http_server *http;
     struct event *drain_poll;
     struct db *db;
-    struct mover *mover;
+    struct mover *movers[REDIS_SHARDS_MAX]; /* one for each chat Redis */
     struct archiver *archiver;
     struct archive_sweeper *sweeper;
     struct channel_cache *channels;
@@ -87,7 +90,8 @@ static inline struct playback_signer archive_signer(const struct archive *archiv
 
 /* --- mover.c --- */
 
-struct mover *mover_create(struct archive *archive);
+/* Of the logs on one chat Redis. */
+struct mover *mover_create(struct archive *archive, size_t shard);
 /* Takes no new broadcast; mover_is_idle() when the batches under way are done. */
 void mover_drain(struct mover *mover);
 bool mover_is_idle(const struct mover *mover);

@@ -143,8 +143,8 @@ static void on_moving(int code, const redisReply *reply, void *context)
 
 static void ask_log(struct candidate *candidate)
 {
-    redis_link_commandf(candidate->archiver->archive->redis, on_moving, candidate, "ZSCORE " KEY_CHAT_MOVING " %s",
-                        candidate->id);
+    redis_link_commandf(redis_shards_link(&candidate->archiver->archive->redis, candidate->id), on_moving, candidate,
+                        "ZSCORE " KEY_CHAT_MOVING " %s", candidate->id);
 }
 
 /* Every heart has come to MySQL: love-counter frees its key when it has. */

@@ -10,8 +10,8 @@ static const char *const store_schemes[] = {"file", "s3", NULL};
 
 const struct config_row archive_config_rows[] = {
     {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", REDIS_LINK_URL, FIELD(redis_url)},
-    {"HANABI_CHAT_REDIS_URL", CONFIG_URL, "", "chat Redis (empty: the state Redis)", REDIS_LINK_URL,
-     FIELD(chat_redis_url)},
+    {"HANABI_CHAT_REDIS_URL", CONFIG_URL, "", "chat Redis, or several (spaces between); empty: the state Redis",
+     REDIS_SHARDS_URLS, FIELD(chat_redis_url)},
     {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "mysql://user:password@host:port/database", DB_URL, FIELD(mysql_url)},
     {"HANABI_ARCHIVE_BATCH", CONFIG_INT, "1000", "comments moved in one transaction at most", .min = 1, .max = 10000,
      FIELD(batch)},

@@ -60,13 +60,23 @@ static int refuse(const char *variable, const char *why)
     return -1;
 }
 
+static bool chat_subscribers_are_ready(void *context, char *why, size_t why_size)
+{
+    const struct archive *archive = context;
+
+    for (size_t i = 0; i < archive->chat_subscriber_count; i++)
+        if (!subscriber_ready(archive->chat_subscribers[i], why, why_size))
+            return false;
+    return true;
+}
+
 static int start_links(struct archive *archive)
 {
     struct service *service = archive->service;
     struct event_base *loop = service_loop(service);
     struct metrics *metrics = service_metrics(service);
     bool is_split = archive->config.chat_redis_url[0] != '\0';
-    char ping[KEY_MAX];
+    char ping[KEY_MAX], url[REDIS_SHARD_URL_SIZE];
     struct redis_link_options redis = {.name = "state", .metrics = metrics, .max_pending_bytes = 64 << 20};
     struct subscriber_options subscriber = {.ping_channel = key_of(ping, CHANNEL_PING, service_instance(service)),
                                             .metrics = metrics,
@@ -80,17 +90,18 @@ static int start_links(struct archive *archive)
     subscriber_add(archive->subscriber, CHANNEL_BROADCAST);
     service_add_dependency(service, "redis", redis_link_ready, archive->state);
     service_add_dependency(service, "subscription", subscriber_ready, archive->subscriber);
-    archive->redis = archive->state;
-    if (!is_split)
+    if (!is_split) {
+        redis_shards_borrow(&archive->redis, archive->state);
         return 0;
+    }
     redis.name = "chat";
     subscriber.metrics = NULL; /* the series are those of the first */
-    archive->redis = redis_link_create(loop, archive->config.chat_redis_url, &redis);
-    archive->chat_subscriber = subscriber_create(loop, archive->config.chat_redis_url, &subscriber);
-    if (!archive->redis || !archive->chat_subscriber)
-        return refuse("HANABI_CHAT_REDIS_URL", "not the URL of a Redis");
-    service_add_dependency(service, "chat_redis", redis_link_ready, archive->redis);
-    service_add_dependency(service, "chat_subscription", subscriber_ready, archive->chat_subscriber);
+    if (redis_shards_open(&archive->redis, loop, archive->config.chat_redis_url, &redis) != 0)
+        return refuse("HANABI_CHAT_REDIS_URL", "not the URLs of one Redis or several");
+    for (const char *urls = archive->config.chat_redis_url; redis_shards_next_url(&urls, url);)
+        archive->chat_subscribers[archive->chat_subscriber_count++] = subscriber_create(loop, url, &subscriber);
+    service_add_dependency(service, "chat_redis", redis_shards_ready, &archive->redis);
+    service_add_dependency(service, "chat_subscription", chat_subscribers_are_ready, archive);
     return 0;
 }
 
@@ -139,19 +150,34 @@ static int start(struct service *service, void *state)
     service_add_dependency(service, "mysql", db_ready, archive->db);
     if (start_links(archive) != 0 || start_store(archive) != 0)
         return -1;
-    archive->mover = mover_create(archive);
+    for (size_t i = 0; i < archive->redis.count; i++)
+        archive->movers[i] = mover_create(archive, i);
     archive->archiver = archiver_create(archive);
     archive->sweeper = archive_sweeper_create(archive);
     archive->channels = channel_cache_create(archive);
     return start_http(archive);
 }
 
+static bool movers_are_idle(const struct archive *archive)
+{
+    for (size_t i = 0; i < archive->redis.count; i++)
+        if (!mover_is_idle(archive->movers[i]))
+            return false;
+    return true;
+}
+
+static void drain_movers(struct archive *archive)
+{
+    for (size_t i = 0; i < REDIS_SHARDS_MAX && archive->movers[i]; i++)
+        mover_drain(archive->movers[i]);
+}
+
 static void on_drain_poll(evutil_socket_t fd, short events, void *context)
 {
     struct archive *archive = context;
 
-    if (mover_is_idle(archive->mover) && archiver_is_idle(archive->archiver) &&
-        archive_sweeper_is_idle(archive->sweeper) && http_server_is_idle(archive->http))
+    if (movers_are_idle(archive) && archiver_is_idle(archive->archiver) && archive_sweeper_is_idle(archive->sweeper) &&
+        http_server_is_idle(archive->http))
         service_drained(archive->service);
 }
 
@@ -160,7 +186,7 @@ static void drain(struct service *service, void *state)
     struct archive *archive = state;
     const struct timeval period = {0, DRAIN_POLL_MS * 1000};
 
-    mover_drain(archive->mover);
+    drain_movers(archive);
     archiver_drain(archive->archiver);
     archive_sweeper_drain(archive->sweeper);
     http_server_quiesce(archive->http);
@@ -174,8 +200,7 @@ static void stop(struct service *service, void *state)
 {
     struct archive *archive = state;
 
-    if (archive->mover)
-        mover_drain(archive->mover);
+    drain_movers(archive);
     if (archive->archiver)
         archiver_drain(archive->archiver);
     if (archive->sweeper)
@@ -188,15 +213,16 @@ static void stop(struct service *service, void *state)
     archive->db = NULL;
     if (archive->subscriber)
         subscriber_destroy(archive->subscriber);
-    if (archive->chat_subscriber)
-        subscriber_destroy(archive->chat_subscriber);
-    if (archive->redis && archive->redis != archive->state)
-        redis_link_destroy(archive->redis);
+    while (archive->chat_subscriber_count > 0)
+        subscriber_destroy(archive->chat_subscribers[--archive->chat_subscriber_count]);
+    if (archive->config.chat_redis_url[0])
+        redis_shards_close(&archive->redis);
     if (archive->state)
         redis_link_destroy(archive->state);
     if (archive->http)
         http_server_destroy(archive->http);
-    mover_destroy(archive->mover);
+    for (size_t i = 0; i < REDIS_SHARDS_MAX; i++)
+        mover_destroy(archive->movers[i]);
     archiver_destroy(archive->archiver);
     archive_sweeper_destroy(archive->sweeper);
     channel_cache_destroy(archive->channels);

@@ -48,6 +48,7 @@ struct batch {
 
 struct mover {
     struct archive *archive;
+    struct redis_link *redis;
     struct event *look_timer;
     LIST_HEAD(, log_move) moves;
     size_t count;
@@ -116,7 +117,7 @@ static void say_moved(struct log_move *move)
 
     snprintf(entries, sizeof(entries), "%lld", (long long)config->tail_entries);
     snprintf(tail, sizeof(tail), "%lld", (long long)config->tail_ms);
-    redis_link_script(move->mover->archive->redis, &script_comments_moved, on_said, move, 5,
+    redis_link_script(move->mover->redis, &script_comments_moved, on_said, move, 5,
                       (const char *[]){move->id, lease_token(move->lease), move->moved, entries, tail}, NULL);
 }
 
@@ -217,7 +218,7 @@ static void read_batch(struct log_move *move)
     snprintf(count, sizeof(count), "%lld", (long long)move->mover->archive->config.batch);
     /* Settled: an entry that a failover takes back will be said again, under another id. */
     redis_link_command_settled(
-        move->mover->archive->redis, on_entries, move, 6,
+        move->mover->redis, on_entries, move, 6,
         (const char *[]){"XRANGE", key_of(key, KEY_CHAT_LOG, move->id), from, "+", "COUNT", count}, NULL);
 }
 
@@ -245,9 +246,9 @@ static void ask_where(struct log_move *move)
     char key[KEY_MAX];
 
     /* A drained log expires some day; this one has something new, which waits for as long as MySQL is away. */
-    redis_link_command(move->mover->archive->redis, NULL, NULL, 2,
+    redis_link_command(move->mover->redis, NULL, NULL, 2,
                        (const char *[]){"PERSIST", key_of(key, KEY_CHAT_LOG, move->id)}, NULL);
-    redis_link_command(move->mover->archive->redis, on_where, move, 2,
+    redis_link_command(move->mover->redis, on_where, move, 2,
                        (const char *[]){"GET", key_of(key, KEY_CHAT_MOVED, move->id)}, NULL);
 }
 
@@ -296,7 +297,7 @@ static void begin(struct mover *mover, const char *id)
         abort();
     LIST_INSERT_HEAD(&mover->moves, move, link);
     mover->count++;
-    lease_try_acquire(service_loop(service), mover->archive->redis, &options, on_acquired, move);
+    lease_try_acquire(service_loop(service), mover->redis, &options, on_acquired, move);
 }
 
 static bool is_under_way(const struct mover *mover, const char *id)
@@ -343,23 +344,26 @@ static void on_look_timer(evutil_socket_t fd, short events, void *context)
 {
     struct mover *mover = context;
 
-    redis_link_command(mover->archive->redis, on_logs, mover, 5,
+    redis_link_command(mover->redis, on_logs, mover, 5,
                        (const char *[]){"ZRANGE", KEY_CHAT_MOVING, "0", "500", "WITHSCORES"}, NULL);
 }
 
-struct mover *mover_create(struct archive *archive)
+struct mover *mover_create(struct archive *archive, size_t shard)
 {
     struct mover *mover = alloc_zero(1, sizeof(*mover));
     struct metrics *metrics = service_metrics(archive->service);
+    char labels[24];
 
     mover->archive = archive;
+    mover->redis = archive->redis.links[shard];
     mover->limiter = LOG_LIMITER(5000);
     mover->moved =
         metrics_counter(metrics, "hanabi_archive_comments_moved_total", "log entries written to MySQL", NULL);
     mover->batches = metrics_counter(metrics, "hanabi_archive_batches_total", "transactions that wrote them", NULL);
     mover->failures = metrics_counter(metrics, "hanabi_archive_failures_total", "steps that are tried again", NULL);
+    snprintf(labels, sizeof(labels), "shard=\"%zu\"", shard);
     mover->oldest = metrics_gauge(metrics, "hanabi_archive_oldest_seconds",
-                                  "since the oldest entry that is read and not written was said", NULL);
+                                  "since the oldest entry that is read and not written was said", labels);
     LIST_INIT(&mover->moves);
     mover->look_timer = evtimer_new(service_loop(archive->service), on_look_timer, mover);
     if (!mover->look_timer)

@@ -5,6 +5,7 @@
 #include "message.h"
 
 #include "libcommon/config.h"
+#include "libcommon/redis_shards.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -47,13 +48,22 @@ struct chat_metrics {
     struct metric *reaped, *resynced;
 };
 
+/* One chat Redis. */
+struct chat_shard {
+    struct redis_link *redis;
+    struct subscriber *subscriber;
+    struct log_writer *log_writer;
+};
+
 struct chat {
     struct chat_config config;
     struct chat_metrics metrics;
     struct service *service;
 
-    struct redis_link *state_redis, *chat_redis; /* the same one unless HANABI_CHAT_REDIS_URL says otherwise */
-    struct subscriber *state_subscriber, *chat_subscriber; /* likewise */
+    struct chat_shard shards[REDIS_SHARDS_MAX]; /* the chat Redis, or the several among which broadcasts are spread */
+    size_t shard_count;
+    struct redis_link *state_redis;      /* the first shard's unless HANABI_CHAT_REDIS_URL says otherwise */
+    struct subscriber *state_subscriber; /* likewise */
     char ping_channel[200];
     struct db *db;
 
@@ -70,7 +80,6 @@ struct chat {
     struct table *senders;    /* "broadcast|user" -> struct sender, see handle_comment.c */
     struct broadcast *touched;
     uint64_t next_audience, next_reader;
-    struct log_writer *log_writer;
     struct settings *settings;
 
     /* Any thread: what admission control looks at. */

@@ -8,8 +8,8 @@
 const struct config_row chat_config_rows[] = {
     {"HANABI_CHAT_LISTEN", CONFIG_LISTEN, "127.0.0.1:8084", "where the edge reaches the websockets", FIELD(listen)},
     {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", REDIS_LINK_URL, FIELD(redis_url)},
-    {"HANABI_CHAT_REDIS_URL", CONFIG_URL, "", "chat Redis; empty: the state Redis", REDIS_LINK_URL,
-     FIELD(chat_redis_url)},
+    {"HANABI_CHAT_REDIS_URL", CONFIG_URL, "", "chat Redis, or several (spaces between); empty: the state Redis",
+     REDIS_SHARDS_URLS, FIELD(chat_redis_url)},
     {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "mysql://user:password@host:port/database; settings are read from it",
      DB_URL, FIELD(mysql_url)},
     {"HANABI_JWT_SECRET", CONFIG_STRING, NULL, "key of the viewers' tokens, the same in all services", .secret = true,

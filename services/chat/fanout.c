@@ -104,7 +104,7 @@ static void hand_over(struct room *room, const char *message, size_t len)
 
     if (!room || room->count == 0 || !room->is_live)
         return;
-    state = subscriber_get_state(room->broadcast->chat->chat_subscriber);
+    state = subscriber_get_state(room->broadcast->shard->subscriber);
     /* Before the subscription is whole again, and until the log was read, order is kept by waiting. */
     if (room->is_catching_up || (state != SUBSCRIBER_LIVE && state != SUBSCRIBER_SUSPECT))
         sync_hold(room, message, len);

@@ -158,6 +158,6 @@ void handle_comment(struct chat *chat, struct message *message)
         return;
     }
     /* Those who see every room are heard in every room. */
-    log_writer_add(chat->log_writer, connection, message->ref, key, connection->room->number,
-                   compose(chat, connection, message->text));
+    log_writer_add(connection->room->broadcast->shard->log_writer, connection, message->ref, key,
+                   connection->room->number, compose(chat, connection, message->text));
 }

@@ -24,5 +24,5 @@ void handle_delete(struct chat *chat, struct message *message)
     memmove(e, e + 1, strlen(e));
     log_info("comment.deleted", log_str("broadcast", connection->broadcast_id), log_str("comment", message->text),
              log_str("by", connection->user_id));
-    log_writer_add(chat->log_writer, connection, message->ref, "", ROOM_EVERY, e);
+    log_writer_add(connection->room->broadcast->shard->log_writer, connection, message->ref, "", ROOM_EVERY, e);
 }

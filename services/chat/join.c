@@ -188,7 +188,7 @@ static bool look_up_rooms(struct broadcast *broadcast)
     }
     if (!call)
         return false;
-    redis_link_script(broadcast->chat->chat_redis, &script_chat_room_of, on_rooms_of, call, (int)call->count + 1, args,
+    redis_link_script(broadcast->shard->redis, &script_chat_room_of, on_rooms_of, call, (int)call->count + 1, args,
                       NULL);
     return true;
 }
@@ -289,7 +289,7 @@ static bool take_places(struct broadcast *broadcast)
                  (unsigned long long)++chat->next_reader);
         args[at++] = call->connections[i]->user_id[0] ? call->connections[i]->user_id : readers[i];
     }
-    redis_link_script(chat->chat_redis, &script_chat_room_join, on_places, call, at, args, NULL);
+    redis_link_script(broadcast->shard->redis, &script_chat_room_join, on_places, call, at, args, NULL);
     return true;
 }
 
@@ -355,8 +355,8 @@ static bool give_back(struct broadcast *broadcast)
     is_needed = leaving->count > 3;
     if (is_needed) {
         broadcast->is_in_flight = true;
-        redis_link_script(chat->chat_redis, &script_chat_room_leave, on_left, broadcast, leaving->count, leaving->args,
-                          NULL);
+        redis_link_script(broadcast->shard->redis, &script_chat_room_leave, on_left, broadcast, leaving->count,
+                          leaving->args, NULL);
     }
     free(leaving);
     return is_needed;

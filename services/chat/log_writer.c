@@ -29,6 +29,7 @@ struct entry {
 
 struct log_writer {
     struct chat *chat;
+    struct redis_link *redis;
     struct entry *first, **last;
     size_t count; /* waiting or under way */
     uint64_t next_number;
@@ -41,11 +42,12 @@ struct call {
     int64_t began_us;
 };
 
-struct log_writer *log_writer_create(struct chat *chat)
+struct log_writer *log_writer_create(struct chat *chat, struct redis_link *redis)
 {
     struct log_writer *writer = alloc_zero(1, sizeof(*writer));
 
     writer->chat = chat;
+    writer->redis = redis;
     writer->last = &writer->first;
     return writer;
 }
@@ -155,7 +157,7 @@ static void send_call(struct log_writer *writer)
     call->first = taken[0];
     call->began_us = clock_monotonic_us();
     writer->calls++;
-    redis_link_script(writer->chat->chat_redis, &script_chat_say, on_appended, call, (int)at, args, lens);
+    redis_link_script(writer->redis, &script_chat_say, on_appended, call, (int)at, args, lens);
 }
 
 void log_writer_flush(struct log_writer *writer)

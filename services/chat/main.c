@@ -64,6 +64,20 @@ static void take_inbox(struct chat *chat)
     *last = message_queue_take(&chat->inbox);
 }
 
+static void flush_log_writers(struct chat *chat)
+{
+    for (size_t i = 0; i < chat->shard_count; i++)
+        log_writer_flush(chat->shards[i].log_writer);
+}
+
+static bool log_writers_are_idle(const struct chat *chat)
+{
+    for (size_t i = 0; i < chat->shard_count; i++)
+        if (!log_writer_is_idle(chat->shards[i].log_writer))
+            return false;
+    return true;
+}
+
 static void handle_taken(struct chat *chat)
 {
     struct message *message = chat->taken, *next;
@@ -74,7 +88,7 @@ static void handle_taken(struct chat *chat)
         on_message(chat, message);
         message_free(message);
     }
-    log_writer_flush(chat->log_writer);
+    flush_log_writers(chat);
     join_step_touched(chat);
 }
 
@@ -153,9 +167,9 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
         senders_sweep(chat);
     }
     join_step_touched(chat);
-    log_writer_flush(chat->log_writer);
+    flush_log_writers(chat);
     if (chat->is_draining && chat->workers_quiet == chat->worker_count && table_count(chat->broadcasts) == 0 &&
-        log_writer_is_idle(chat->log_writer))
+        log_writers_are_idle(chat))
         service_drained(chat->service);
 }
 
@@ -190,44 +204,82 @@ static void make_metrics(struct chat *chat)
     m->resynced = metrics_counter(all, "hanabi_chat_recovered_total", "events read after a lost subscription", NULL);
 }
 
+static bool shards_are_up(void *context, char *why, size_t why_size)
+{
+    struct chat *chat = context;
+
+    for (size_t i = 0; i < chat->shard_count; i++)
+        if (!redis_link_ready(chat->shards[i].redis, why, why_size))
+            return false;
+    return true;
+}
+
+static bool shards_are_heard(void *context, char *why, size_t why_size)
+{
+    struct chat *chat = context;
+
+    for (size_t i = 0; i < chat->shard_count; i++)
+        if (!subscriber_ready(chat->shards[i].subscriber, why, why_size))
+            return false;
+    return true;
+}
+
+static void open_shards(struct chat *chat, const char *urls, struct redis_link_options link,
+                        struct subscriber_options subscriber)
+{
+    struct event_base *loop = service_loop(chat->service);
+    char url[REDIS_SHARD_URL_SIZE], name[32] = "chat";
+
+    link.name = name;
+    link.on_up = on_chat_redis_up;
+    while (redis_shards_next_url(&urls, url)) {
+        struct chat_shard *shard = &chat->shards[chat->shard_count];
+
+        if (chat->shard_count > 0) {
+            snprintf(name, sizeof(name), "chat-%zu", chat->shard_count);
+            subscriber.metrics = NULL; /* the series are those of the first */
+        }
+        shard->redis = redis_link_create(loop, url, &link);
+        shard->subscriber = subscriber_create(loop, url, &subscriber);
+        shard->log_writer = log_writer_create(chat, shard->redis);
+        chat->shard_count++;
+    }
+    service_add_dependency(chat->service, "redis", shards_are_up, chat);
+    service_add_dependency(chat->service, "subscription", shards_are_heard, chat);
+}
+
 static int connect_redis(struct chat *chat)
 {
     const struct chat_config *config = &chat->config;
     bool is_same = !config->chat_redis_url[0];
-    const char *chat_url = is_same ? config->redis_url : config->chat_redis_url;
+    const char *chat_urls = is_same ? config->redis_url : config->chat_redis_url;
     struct redis_link_options link = {.metrics = service_metrics(chat->service), .context = chat};
     struct subscriber_options subscriber = {.ping_channel = chat->ping_channel,
                                             .metrics = service_metrics(chat->service),
                                             .on_message = on_published,
                                             .context = chat};
+    char why[200];
 
-    snprintf(chat->ping_channel, sizeof(chat->ping_channel), CHANNEL_PING "%s", service_instance(chat->service));
-    link.name = "chat";
-    link.on_up = on_chat_redis_up;
-    chat->chat_redis = redis_link_create(service_loop(chat->service), chat_url, &link);
-    subscriber.on_resubscribed = is_same ? on_both_resubscribed : on_chat_resubscribed;
-    chat->chat_subscriber = subscriber_create(service_loop(chat->service), chat_url, &subscriber);
-    chat->state_redis = chat->chat_redis;
-    chat->state_subscriber = chat->chat_subscriber;
-    if (!is_same) {
-        link.name = "state";
-        link.on_up = NULL;
-        chat->state_redis = redis_link_create(service_loop(chat->service), config->redis_url, &link);
-        subscriber.on_resubscribed = on_state_resubscribed;
-        chat->state_subscriber = subscriber_create(service_loop(chat->service), config->redis_url, &subscriber);
-    }
-    if (!chat->chat_redis || !chat->state_redis || !chat->chat_subscriber || !chat->state_subscriber) {
-        log_error("service.bad_url", log_str("what", "HANABI_REDIS_URL or HANABI_CHAT_REDIS_URL"));
+    if (redis_link_check_url(config->redis_url, why, sizeof(why)) != 0 ||
+        redis_shards_check(chat_urls, why, sizeof(why)) != 0) {
+        log_error("service.bad_url", log_str("what", "HANABI_REDIS_URL or HANABI_CHAT_REDIS_URL"), log_str("why", why));
         return -1;
     }
-    subscriber_add(chat->state_subscriber, CHANNEL_SETTING);
-    subscriber_add(chat->state_subscriber, CHANNEL_BROADCAST);
-    service_add_dependency(chat->service, "redis", redis_link_ready, chat->chat_redis);
-    service_add_dependency(chat->service, "subscription", subscriber_ready, chat->chat_subscriber);
+    snprintf(chat->ping_channel, sizeof(chat->ping_channel), CHANNEL_PING "%s", service_instance(chat->service));
+    subscriber.on_resubscribed = is_same ? on_both_resubscribed : on_chat_resubscribed;
+    open_shards(chat, chat_urls, link, subscriber);
+    chat->state_redis = chat->shards[0].redis;
+    chat->state_subscriber = chat->shards[0].subscriber;
     if (!is_same) {
+        link.name = "state";
+        subscriber.on_resubscribed = on_state_resubscribed;
+        chat->state_redis = redis_link_create(service_loop(chat->service), config->redis_url, &link);
+        chat->state_subscriber = subscriber_create(service_loop(chat->service), config->redis_url, &subscriber);
         service_add_dependency(chat->service, "state_redis", redis_link_ready, chat->state_redis);
         service_add_dependency(chat->service, "state_subscription", subscriber_ready, chat->state_subscriber);
     }
+    subscriber_add(chat->state_subscriber, CHANNEL_SETTING);
+    subscriber_add(chat->state_subscriber, CHANNEL_BROADCAST);
     return 0;
 }
 
@@ -281,7 +333,6 @@ static int start(struct service *service, void *state)
     message_queue_init(&chat->inbox, wake, chat);
     make_metrics(chat);
     raise_file_limit(chat);
-    chat->log_writer = log_writer_create(chat);
     chat->settings = settings_create(chat);
     chat->db = db_create(service_loop(service), chat->config.mysql_url, &db);
     if (!chat->db) {
@@ -327,21 +378,21 @@ static void stop(struct service *service, void *state)
     push_to_workers(chat, MESSAGE_QUIT, 0);
     for (size_t i = 0; i < chat->worker_count; i++)
         worker_join(chat->workers[i]);
-    if (chat->log_writer) {
+    if (chat->shard_count > 0) {
         take_inbox(chat);
         handle_taken(chat);
     }
     if (chat->db)
         db_destroy(chat->db);
-    if (chat->state_subscriber && chat->state_subscriber != chat->chat_subscriber)
+    if (chat->state_subscriber != chat->shards[0].subscriber)
         subscriber_destroy(chat->state_subscriber);
-    if (chat->chat_subscriber)
-        subscriber_destroy(chat->chat_subscriber);
-    if (chat->state_redis && chat->state_redis != chat->chat_redis)
+    if (chat->state_redis != chat->shards[0].redis)
         redis_link_destroy(chat->state_redis);
-    if (chat->chat_redis)
-        redis_link_destroy(chat->chat_redis);
-    log_writer_destroy(chat->log_writer);
+    for (size_t i = 0; i < chat->shard_count; i++) {
+        subscriber_destroy(chat->shards[i].subscriber);
+        redis_link_destroy(chat->shards[i].redis);
+        log_writer_destroy(chat->shards[i].log_writer);
+    }
     settings_destroy(chat->settings);
     table_destroy(chat->broadcasts, broadcast_free);
     table_destroy(chat->senders, free);

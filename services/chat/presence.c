@@ -14,10 +14,11 @@ static int count_broadcast(const char *id, void *value, void *context)
     struct chat *chat = broadcast->chat;
     char least_ms[24];
 
-    if (broadcast->connections == 0)
+    if (broadcast->connections == 0 || !redis_link_is_up(broadcast->shard->redis))
         return 0;
     snprintf(least_ms, sizeof(least_ms), "%lld", (long long)chat->config.presence_ms);
-    redis_link_script(chat->chat_redis, &script_chat_presence, NULL, NULL, 2, (const char *[]){id, least_ms}, NULL);
+    redis_link_script(broadcast->shard->redis, &script_chat_presence, NULL, NULL, 2, (const char *[]){id, least_ms},
+                      NULL);
     return 0;
 }
 
@@ -28,6 +29,5 @@ void presence_tick(struct chat *chat, int64_t now_ms)
     /* A little less than the script allows, and never in step with the others. */
     chat->presence_due_ms =
         now_ms + chat->config.presence_ms * 3 / 4 + random_below((uint32_t)chat->config.presence_ms / 4 + 1);
-    if (redis_link_is_up(chat->chat_redis))
-        table_each(chat->broadcasts, count_broadcast, NULL);
+    table_each(chat->broadcasts, count_broadcast, NULL);
 }

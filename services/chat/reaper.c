@@ -30,9 +30,9 @@ void reaper_tick(struct chat *chat, int64_t now_ms)
     if (now_ms < chat->reap_due_ms)
         return;
     chat->reap_due_ms = now_ms + chat->config.reap_ms / 4 + random_below((uint32_t)chat->config.reap_ms / 4 + 1);
-    if (!redis_link_is_up(chat->chat_redis))
-        return;
     snprintf(deaf_ms, sizeof(deaf_ms), "%lld", (long long)chat->config.reap_ms);
-    redis_link_script(chat->chat_redis, &script_chat_reap, on_reaped, chat, 2,
-                      (const char *[]){service_instance(chat->service), deaf_ms}, NULL);
+    for (size_t i = 0; i < chat->shard_count; i++)
+        if (redis_link_is_up(chat->shards[i].redis))
+            redis_link_script(chat->shards[i].redis, &script_chat_reap, on_reaped, chat, 2,
+                              (const char *[]){service_instance(chat->service), deaf_ms}, NULL);
 }

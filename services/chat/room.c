@@ -28,6 +28,7 @@ struct broadcast *broadcast_get(struct chat *chat, const char *id)
         return broadcast;
     broadcast = alloc_zero(1, sizeof(*broadcast));
     broadcast->chat = chat;
+    broadcast->shard = &chat->shards[redis_shard_of(id, chat->shard_count)];
     strcpy(broadcast->id, id);
     table_set(chat->broadcasts, id, broadcast);
     metric_add(chat->metrics.broadcasts, 1);
@@ -189,9 +190,9 @@ static void subscribe_room(struct broadcast *broadcast, int number, bool is_want
 
     snprintf(channel, sizeof(channel), CHANNEL_CHAT_ROOM "%s:%d", broadcast->id, number);
     if (is_wanted)
-        subscriber_add(broadcast->chat->chat_subscriber, channel);
+        subscriber_add(broadcast->shard->subscriber, channel);
     else
-        subscriber_remove(broadcast->chat->chat_subscriber, channel);
+        subscriber_remove(broadcast->shard->subscriber, channel);
 }
 
 /* Those who see every room listen to one room more than there are: a room that is opened is heard from its first
@@ -207,9 +208,9 @@ void broadcast_update_channels(struct broadcast *broadcast)
     key_of(channel, CHANNEL_CHAT_ALL, broadcast->id);
     /* Before the rooms' channels: whoever hears a room hears what is said to all. */
     if (is_any && !broadcast->is_all_subscribed)
-        subscriber_add(broadcast->chat->chat_subscriber, channel);
+        subscriber_add(broadcast->shard->subscriber, channel);
     if (!is_any && broadcast->is_all_subscribed)
-        subscriber_remove(broadcast->chat->chat_subscriber, channel);
+        subscriber_remove(broadcast->shard->subscriber, channel);
     broadcast->is_all_subscribed = is_any;
     if (last <= broadcast->rooms_known)
         last = broadcast->rooms_known + 1;

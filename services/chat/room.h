@@ -42,6 +42,7 @@ struct room {
 
 struct broadcast {
     struct chat *chat;
+    struct chat_shard *shard; /* where its log and its rooms are */
     char id[ID_SIZE];
     char owner_id[ID_SIZE];
     bool is_known, is_in_flight, was_leave, must_restate, is_touched;
@@ -134,7 +135,7 @@ void handle_delete(struct chat *chat, struct message *message);
 void senders_sweep(struct chat *chat);
 
 /* log_writer.c: into the log and out to the rooms, then the acknowledgement. */
-struct log_writer *log_writer_create(struct chat *chat);
+struct log_writer *log_writer_create(struct chat *chat, struct redis_link *redis);
 void log_writer_destroy(struct log_writer *writer);
 /* Takes `e` (field e of the log); `room` ROOM_EVERY: an event for all; `key`: see chat_said_key(), "": none. */
 void log_writer_add(struct log_writer *writer, struct connection *connection, const char *ref, const char *key,

@@ -103,7 +103,7 @@ void sync_ask(struct room *room)
     room->sync_asked_ms = clock_monotonic_ms();
     /* The spare room's channel was the last one to be subscribed. */
     room->sync_number = room->number == ROOM_EVERY ? broadcast->rooms_known : room->number;
-    redis_link_script(broadcast->chat->chat_redis, &script_chat_sync, NULL, NULL, 3,
+    redis_link_script(broadcast->shard->redis, &script_chat_sync, NULL, NULL, 3,
                       (const char *[]){broadcast->id, room_text(room->sync_number, number),
                                        service_instance(broadcast->chat->service)},
                       NULL);
@@ -267,7 +267,7 @@ static void catch_up(struct room *room, struct chat_event_id upto)
     }
     call = call_create(broadcast, NULL, room->number);
     call->upto = upto;
-    redis_link_script(broadcast->chat->chat_redis, &script_chat_missed, on_caught_up, call, 5,
+    redis_link_script(broadcast->shard->redis, &script_chat_missed, on_caught_up, call, 5,
                       (const char *[]){broadcast->id, room_text(room->number, number),
                                        chat_event_id_format(room->seen, from), chat_event_id_format(upto, to),
                                        CATCH_UP_LIMIT},
@@ -325,11 +325,12 @@ void room_welcome(struct room *room, struct connection *connection)
     message_queue_push(&connection->worker->queue, message);
     if (wants_backlog) {
         snprintf(limit, sizeof(limit), "%lld", (long long)chat->config.history);
-        redis_link_script(
-            chat->chat_redis, &script_chat_missed, on_backlog, call_create(broadcast, connection, room->number), 5,
-            (const char *[]){broadcast->id, room_text(room->number, number),
-                             chat_event_id_format(connection->last, from), chat_event_id_format(room->seen, to), limit},
-            NULL);
+        redis_link_script(broadcast->shard->redis, &script_chat_missed, on_backlog,
+                          call_create(broadcast, connection, room->number), 5,
+                          (const char *[]){broadcast->id, room_text(room->number, number),
+                                           chat_event_id_format(connection->last, from),
+                                           chat_event_id_format(room->seen, to), limit},
+                          NULL);
     }
     if (broadcast->viewers) {
         size_t size = strlen(broadcast->viewers) + sizeof("{\"events\":[]}");

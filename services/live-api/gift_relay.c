@@ -20,9 +20,12 @@
 #define BATCH_MAX 50
 #define LEASE_MS  5000 /* a gift in the hands of a process that is killed comes so late */
 
+/* What of a batch goes to one chat Redis. */
 struct gift_delivery {
-    struct live_api *api;
+    struct redis_link *redis;
     struct outbox_batch *batch;
+    size_t entries[BATCH_MAX]; /* by index */
+    size_t count;
 };
 
 static void finish(struct gift_delivery *delivery, enum outbox_result result, const char *why)
@@ -30,10 +33,11 @@ static void finish(struct gift_delivery *delivery, enum outbox_result result, co
     if (result == OUTBOX_RETRY) {
         static struct log_limiter limiter = LOG_LIMITER(5000);
 
-        log_limited(&limiter, LOG_LEVEL_WARN, "gifts.delayed", log_int("count", (int64_t)delivery->batch->count),
+        log_limited(&limiter, LOG_LEVEL_WARN, "gifts.delayed", log_int("count", (int64_t)delivery->count),
                     log_str("why", why));
     }
-    outbox_batch_settle(delivery->batch, result);
+    for (size_t i = 0; i < delivery->count; i++)
+        outbox_entry_settle(delivery->batch, delivery->entries[i], result);
     free(delivery);
 }
 
@@ -50,7 +54,6 @@ static void on_delivered(int code, const redisReply *reply, void *context)
 static void on_time(int code, const redisReply *reply, void *context)
 {
     struct gift_delivery *delivery = context;
-    const struct outbox_batch *batch = delivery->batch;
     const char *args[1 + 3 * BATCH_MAX];
     char ids[BATCH_MAX][24], not_after[24];
 
@@ -60,25 +63,39 @@ static void on_time(int code, const redisReply *reply, void *context)
     }
     snprintf(not_after, sizeof(not_after), "%lld",
              atoll(reply->element[0]->str) * 1000 + atoll(reply->element[1]->str) / 1000 +
-                 (long long)outbox_batch_left_ms(batch));
+                 (long long)outbox_batch_left_ms(delivery->batch));
     args[0] = not_after;
-    for (size_t i = 0; i < batch->count; i++) {
-        snprintf(ids[i], sizeof(ids[i]), "%lld", (long long)batch->entries[i].id);
+    for (size_t i = 0; i < delivery->count; i++) {
+        const struct outbox_entry *entry = &delivery->batch->entries[delivery->entries[i]];
+
+        snprintf(ids[i], sizeof(ids[i]), "%lld", (long long)entry->id);
         args[1 + 3 * i] = ids[i];
-        args[2 + 3 * i] = batch->entries[i].subject;
-        args[3 + 3 * i] = batch->entries[i].payload + 1; /* without its brace: the script puts id and time in front */
+        args[2 + 3 * i] = entry->subject;
+        args[3 + 3 * i] = entry->payload + 1; /* without its brace: the script puts id and time in front */
     }
-    redis_link_script(delivery->api->chat_redis, &script_chat_deliver, on_delivered, delivery,
-                      1 + 3 * (int)batch->count, args, NULL);
+    redis_link_script(delivery->redis, &script_chat_deliver, on_delivered, delivery, 1 + 3 * (int)delivery->count, args,
+                      NULL);
 }
 
 static void deliver(struct outbox_batch *batch, void *context)
 {
-    struct gift_delivery *delivery = alloc_zero(1, sizeof(*delivery));
+    struct live_api *api = context;
+    struct gift_delivery *deliveries[REDIS_SHARDS_MAX] = {NULL};
 
-    delivery->api = context;
-    delivery->batch = batch;
-    redis_link_command(delivery->api->chat_redis, on_time, delivery, 1, (const char *[]){"TIME"}, NULL);
+    for (size_t i = 0; i < batch->count; i++) {
+        size_t shard = redis_shard_of(batch->entries[i].subject, api->chat_redis.count);
+
+        if (!deliveries[shard]) {
+            deliveries[shard] = alloc_zero(1, sizeof(*deliveries[shard]));
+            deliveries[shard]->redis = api->chat_redis.links[shard];
+            deliveries[shard]->batch = batch;
+        }
+        deliveries[shard]->entries[deliveries[shard]->count++] = i;
+    }
+    /* The batch may be gone when the last one calls back, even before the call returns. */
+    for (size_t shard = 0; shard < REDIS_SHARDS_MAX; shard++)
+        if (deliveries[shard])
+            redis_link_command(deliveries[shard]->redis, on_time, deliveries[shard], 1, (const char *[]){"TIME"}, NULL);
 }
 
 static void forget(const struct outbox_entry *entries, size_t count, void *context)
@@ -88,7 +105,7 @@ static void forget(const struct outbox_entry *entries, size_t count, void *conte
 
     for (size_t i = 0; i < count; i++) {
         snprintf(id, sizeof(id), "%lld", (long long)entries[i].id);
-        redis_link_command(api->chat_redis, NULL, NULL, 3,
+        redis_link_command(redis_shards_link(&api->chat_redis, entries[i].subject), NULL, NULL, 3,
                            (const char *[]){"SREM", key_of(key, KEY_CHAT_DELIVERED, entries[i].subject), id}, NULL);
     }
 }

@@ -10,6 +10,7 @@
 #include "libcommon/config.h"
 #include "libcommon/db.h"
 #include "libcommon/http_server.h"
+#include "libcommon/redis_shards.h"
 #include "proto/broadcast.h"
 #include "proto/playback_url.h"
 
@@ -61,7 +62,7 @@ struct live_api {
     struct service *service;
     struct http_server *http;
     struct redis_link *redis;
-    struct redis_link *chat_redis;
+    struct redis_shards chat_redis;
     struct subscriber *subscriber;
     struct db *db;
     struct state_saver *saver;

@@ -113,7 +113,7 @@ static int start(struct service *service, void *state)
         .name = "state", .metrics = service_metrics(service), .on_up = on_redis_up, .context = api};
     struct redis_link_options chat_redis = {
         .name = "chat", .metrics = service_metrics(service), .on_up = on_chat_redis_up, .context = api};
-    const char *chat_url = api->config.chat_redis_url[0] ? api->config.chat_redis_url : api->config.redis_url;
+    const char *chat_urls = api->config.chat_redis_url[0] ? api->config.chat_redis_url : api->config.redis_url;
     struct subscriber_options subscriber = {.ping_channel = key_of(ping, CHANNEL_PING, service_instance(service)),
                                             .metrics = service_metrics(service),
                                             .on_resubscribed = on_resubscribed,
@@ -129,9 +129,9 @@ static int start(struct service *service, void *state)
     crypto_generichash(api->seal_key, sizeof(api->seal_key), (const unsigned char *)seal, strlen(seal), NULL, 0);
     api->db = db_create(loop, api->config.mysql_url, &db);
     api->redis = redis_link_create(loop, api->config.redis_url, &redis);
-    api->chat_redis = redis_link_create(loop, chat_url, &chat_redis);
+    redis_shards_open(&api->chat_redis, loop, chat_urls, &chat_redis); /* or there is none */
     api->subscriber = subscriber_create(loop, api->config.redis_url, &subscriber);
-    if (!api->db || !api->redis || !api->chat_redis || !api->subscriber) {
+    if (!api->db || !api->redis || api->chat_redis.count == 0 || !api->subscriber) {
         log_error("service.bad_url", log_str("what", api->db ? "HANABI_REDIS_URL" : "HANABI_MYSQL_URL"));
         return -1;
     }
@@ -153,7 +153,7 @@ static int start(struct service *service, void *state)
     }
     add_routes(api);
     service_add_dependency(service, "redis", redis_link_ready, api->redis);
-    service_add_dependency(service, "chat_redis", redis_link_ready, api->chat_redis);
+    service_add_dependency(service, "chat_redis", redis_shards_ready, &api->chat_redis);
     service_add_dependency(service, "subscription", subscriber_ready, api->subscriber);
     service_add_dependency(service, "mysql", db_ready, api->db);
     return 0;
@@ -191,8 +191,7 @@ static void stop(struct service *service, void *state)
     api->db = NULL;
     if (api->redis)
         redis_link_destroy(api->redis);
-    if (api->chat_redis)
-        redis_link_destroy(api->chat_redis);
+    redis_shards_close(&api->chat_redis);
     notice_waiters_destroy(api->notice_waiters);
     http_server_destroy(api->http);
     state_saver_destroy(api->saver);

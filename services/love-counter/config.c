@@ -8,8 +8,8 @@
 const struct config_row love_counter_config_rows[] = {
     {"HANABI_LOVE_LISTEN", CONFIG_LISTEN, "127.0.0.1:8087", "where the edge reaches the hearts API", ROW(listen)},
     {"HANABI_REDIS_URL", CONFIG_URL, NULL, "state Redis", REDIS_LINK_URL, ROW(redis_url)},
-    {"HANABI_CHAT_REDIS_URL", CONFIG_URL, "", "chat Redis (empty: the state Redis)", REDIS_LINK_URL,
-     ROW(chat_redis_url)},
+    {"HANABI_CHAT_REDIS_URL", CONFIG_URL, "", "chat Redis, or several (spaces between); empty: the state Redis",
+     REDIS_SHARDS_URLS, ROW(chat_redis_url)},
     {"HANABI_MYSQL_URL", CONFIG_URL, NULL, "mysql://user:password@host:port/database", DB_URL, ROW(mysql_url)},
     {"HANABI_JWT_SECRET", CONFIG_STRING, NULL, "key of the callers' tokens, the same in all services", .secret = true,
      ROW(jwt_secret)},

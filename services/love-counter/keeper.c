@@ -65,7 +65,7 @@ static void publish(struct kept *kept, int64_t total, const char *at_ms)
     char channel[KEY_MAX], message[120];
 
     snprintf(message, sizeof(message), "[{\"type\":\"love\",\"total\":%lld,\"at_ms\":%s}]", (long long)total, at_ms);
-    redis_link_command(kept->keeper->counter->chat_redis, NULL, NULL, 3,
+    redis_link_command(redis_shards_link(&kept->keeper->counter->chat_redis, kept->id), NULL, NULL, 3,
                        (const char *[]){"PUBLISH", key_of(channel, CHANNEL_CHAT_ALL, kept->id), message}, NULL);
     metric_add(kept->keeper->told, 1);
 }

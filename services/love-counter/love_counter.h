@@ -10,6 +10,7 @@
 #include "libcommon/access_token.h"
 #include "libcommon/config.h"
 #include "libcommon/http_server.h"
+#include "libcommon/redis_shards.h"
 #include "proto/broadcast.h"
 
 #include <stdbool.h>
@@ -47,8 +48,8 @@ struct love_counter {
     struct love_counter_config config;
     struct service *service;
     struct http_server *http;
-    struct redis_link *redis;      /* state: where hearts are counted */
-    struct redis_link *chat_redis; /* where the chat hears of them; may be the same */
+    struct redis_link *redis;       /* state: where hearts are counted */
+    struct redis_shards chat_redis; /* where the chat hears of them; may be the same one */
     struct subscriber *subscriber;
     struct db *db;
     struct batch_writer *writer;

@@ -32,7 +32,7 @@ static bool connect_stores(struct love_counter *counter)
 {
     struct service *service = counter->service;
     struct event_base *loop = service_loop(service);
-    const char *chat_url = counter->config.chat_redis_url;
+    const char *chat_urls = counter->config.chat_redis_url;
     char ping[KEY_MAX];
     struct redis_link_options redis = {.name = "state", .metrics = service_metrics(service)};
     struct redis_link_options chat = {.name = "chat", .metrics = service_metrics(service)};
@@ -42,14 +42,17 @@ static bool connect_stores(struct love_counter *counter)
     struct db_options db = {.workers = 4, .metrics = service_metrics(service)};
 
     counter->redis = redis_link_create(loop, counter->config.redis_url, &redis);
-    counter->chat_redis = chat_url[0] ? redis_link_create(loop, chat_url, &chat) : counter->redis;
     counter->subscriber = subscriber_create(loop, counter->config.redis_url, &subscriber);
     counter->db = db_create(loop, counter->config.mysql_url, &db);
-    if (counter->redis && counter->chat_redis && counter->subscriber && counter->db)
+    if (!chat_urls[0])
+        redis_shards_borrow(&counter->chat_redis, counter->redis);
+    else if (redis_shards_open(&counter->chat_redis, loop, chat_urls, &chat) == 0)
+        service_add_dependency(service, "chat_redis", redis_shards_ready, &counter->chat_redis);
+    if (counter->redis && counter->chat_redis.count > 0 && counter->subscriber && counter->db)
         return true;
-    log_error("service.bad_url", log_str("what", !counter->db           ? "HANABI_MYSQL_URL"
-                                                 : !counter->chat_redis ? "HANABI_CHAT_REDIS_URL"
-                                                                        : "HANABI_REDIS_URL"));
+    log_error("service.bad_url", log_str("what", !counter->db                     ? "HANABI_MYSQL_URL"
+                                                 : counter->chat_redis.count == 0 ? "HANABI_CHAT_REDIS_URL"
+                                                                                  : "HANABI_REDIS_URL"));
     return false;
 }
 
@@ -109,8 +112,8 @@ static void stop(struct service *service, void *state)
     counter->db = NULL;
     if (counter->subscriber)
         subscriber_destroy(counter->subscriber);
-    if (counter->chat_redis && counter->chat_redis != counter->redis)
-        redis_link_destroy(counter->chat_redis);
+    if (counter->config.chat_redis_url[0])
+        redis_shards_close(&counter->chat_redis);
     if (counter->redis)
         redis_link_destroy(counter->redis);
     batch_writer_destroy(counter->writer);

@@ -112,7 +112,7 @@ test('MariaDB away: the log waits in full, its age rises while it is still appen
     const say = (count) => client.command('EVAL', script, '0', ...Array.from({ length: count }, (_, i) => ['w1', '0', `"type":"comment","user":{"id":"u1","name":"n"},"text":"${i}"}`]).flat());
     const oldest = async () => Math.max(...await Promise.all(adminPorts.map(async (port) => {
         const page = await (await fetch(`http://127.0.0.1:${port}/metrics`, { signal: AbortSignal.timeout(2000) })).text();
-        return Number(/^hanabi_archive_oldest_seconds ([0-9.e+-]+)$/m.exec(page)[1]);
+        return Number(/^hanabi_archive_oldest_seconds\{shard="0"\} ([0-9.e+-]+)$/m.exec(page)[1]);
     })));
     await mariadb.stop('SIGKILL');
     const began = Date.now();
