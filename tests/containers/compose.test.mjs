@@ -4,22 +4,15 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { framesMove, launchBrowser, screenshot } from '../lib/browser.mjs';
 import { api, atEnd, newBroadcast, programmeFile, pushFile, sleep, status, waitFor, waitForState } from '../lib/fixture.mjs';
-import { allHealthy, archived, archivedEvents, ChatViewer, containersOf, crash, docker, encode, inspect, isHealthy, newestSegment, run, servers, services, stack } from './lib.mjs';
+import { addressesOf, allHealthy, archived, archivedEvents, ChatViewer, containersOf, crash, docker, encode, inspect, isHealthy, newestSegment, openFrom, run, servers, services, stack } from './lib.mjs';
 
 const listens = { ingest: 1935, 'burst-status': 8080, 'live-api': 8080, 'settings-sync': 8080, chat: 8080, 'love-counter': 8080, archive: 8080 };
-const addressesOf = async (id) => Object.values((await inspect(id)).NetworkSettings.Networks).map((network) => network.IPAddress).filter(Boolean);
 
 let file;
 before(async () => {
     file = await programmeFile(240, { size: '640x360' });
     await allHealthy([...services, ...servers]);
 });
-
-/** Which of the doors ("address:port") open from inside a container. */
-async function openFrom(id, doors) {
-    const knock = doors.map((door) => `(timeout 2 bash -c 'exec 3<>/dev/tcp/${door.replace(':', '/')}' && echo ${door}) 2>/dev/null &`).join('\n');
-    return (await docker('exec', id, 'bash', '-c', `${knock}\nwait`)).split('\n').filter(Boolean);
-}
 
 test('images: no root, no writable root file system, no compiler', async () => {
     for (const service of services) {

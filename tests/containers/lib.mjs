@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import WebSocket from 'ws';
-import { api, pushFile, sleep, waitFor } from '../lib/fixture.mjs';
+import { api, Pusher, sleep, waitFor } from '../lib/fixture.mjs';
 
 export const run = promisify(execFile);
 const project = process.env.HANABI_COMPOSE.split(' ');
@@ -15,6 +15,14 @@ export const servers = ['edge', 'rtmp', 'redis', 'media-redis', 'mariadb'];
 export const containersOf = async (service) => (await compose('ps', '-q', service)).trim().split('\n').filter(Boolean);
 export const inspect = async (id) => JSON.parse(await docker('inspect', id))[0];
 export const isHealthy = async (id) => (await inspect(id)).State.Health?.Status === 'healthy';
+
+export const addressesOf = async (id) => Object.values((await inspect(id)).NetworkSettings.Networks).map((network) => network.IPAddress).filter(Boolean);
+
+/** Which of the doors ("address:port") open from inside a container. */
+export async function openFrom(id, doors) {
+    const knock = doors.map((door) => `(timeout 2 bash -c 'exec 3<>/dev/tcp/${door.replace(':', '/')}' && echo ${door}) 2>/dev/null &`).join('\n');
+    return (await docker('exec', id, 'bash', '-c', `${knock}\nwait`)).split('\n').filter(Boolean);
+}
 
 /** Resolves when every container of the named ones, at least one each, is healthy and the API answers. */
 export async function allHealthy(names, timeoutMs = 180000) {
@@ -34,14 +42,13 @@ export async function crash(id) {
     process.kill((await inspect(id)).State.Pid, 'SIGKILL');
 }
 
-/** An encoder that comes back when its line breaks, as OBS does; the file has to last for 200 s. */
+/** An encoder that shows the file over and over, and comes back when its line breaks, as OBS does. */
 export function encode(broadcast, file) {
-    const began = Date.now();
     const encoder = { comebacks: -1, isOver: false, stop: async () => { encoder.isOver = true; await pusher?.kill(); await done; } };
     let pusher = null;
     const done = (async () => {
         while (!encoder.isOver) {
-            pusher = pushFile(broadcast.pushUrl, file, { seek: Math.floor((Date.now() - began) / 1000) % 200 });
+            pusher = new Pusher('ffmpeg', ['-hide_banner', '-loglevel', 'warning', '-re', '-stream_loop', '-1', '-i', file, '-c', 'copy', '-f', 'flv', broadcast.pushUrl]);
             encoder.comebacks += 1;
             await pusher.exited;
             await sleep(300);
@@ -124,7 +131,7 @@ export class ChatViewer {
 /** Runs SQL in the database; resolves to what it printed. */
 export async function sqlAsRoot(text) {
     const [mariadb] = await containersOf('mariadb');
-    return docker('exec', mariadb, 'mariadb', '--socket=/run/mysqld/mysqld.sock', '-u', 'mysql', 'hanabi', '-BNe', text);
+    return docker('exec', mariadb, 'mariadb', '--default-character-set=utf8mb4', '--socket=/run/mysqld/mysqld.sock', '-u', 'mysql', 'hanabi', '-BNe', text);
 }
 
 /** What the system tests of the pages need of a stack, by the containers. */

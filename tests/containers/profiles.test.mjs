@@ -7,7 +7,7 @@ import { before, test } from 'node:test';
 import { repo } from '../../deploy/stack/servers.mjs';
 import { framesMove, launchBrowser, screenshot } from '../lib/browser.mjs';
 import { api, atEnd, newBroadcast, programmeFile, pushFile, waitFor, waitForState } from '../lib/fixture.mjs';
-import { allHealthy, archived, archivedEvents, ChatViewer, containersOf, crash, docker, isHealthy, newestSegment, servers, services, stack } from './lib.mjs';
+import { addressesOf, allHealthy, archived, archivedEvents, ChatViewer, containersOf, crash, docker, isHealthy, newestSegment, openFrom, servers, services, stack } from './lib.mjs';
 
 let file;
 before(async () => {
@@ -59,6 +59,16 @@ test('S3: the picture, a store that is killed, the archive; the folder stays emp
         assert.equal(await docker('exec', id, 'sh', '-c', `test -e /var/lib/hanabi/store/live/${broadcast.id} && echo there || true`), '', 'nothing in the folder');
     }
     t.diagnostic(`${keys.length} objects in the bucket`);
+});
+
+test('the store is reached by those who store, and by nobody else', async () => {
+    const [store] = await containersOf('store');
+    const doors = (await addressesOf(store)).map((address) => `${address}:7480`);
+    for (const service of services) {
+        const [id] = await containersOf(service);
+        const open = await openFrom(id, doors);
+        assert.equal(open.length > 0, ['segment-uploader', 'archive'].includes(service), `${service}: ${open}`);
+    }
 });
 
 const prometheus = async (pathname) => {

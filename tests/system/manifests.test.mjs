@@ -56,6 +56,19 @@ test('deploy/docker/tls.yml: every link of every service is in TLS, with the CA 
     for (const name of ['redis', 'media-redis', 'mariadb', 'edge']) assert.ok(secure[name].environment.HANABI_TLS_CERT && secure[name].environment.HANABI_TLS_KEY, name);
 });
 
+test('Grafana is given its data source and its dashboards', () => {
+    const { services: { grafana, prometheus } } = yaml.load(fs.readFileSync(path.join(repo, 'docker-compose.yml'), 'utf8'));
+    const read = (file) => yaml.load(fs.readFileSync(path.join(repo, 'deploy/grafana/provisioning', file), 'utf8'));
+    const [source] = read('datasources/prometheus.yml').datasources;
+    assert.deepEqual([source.type, source.url, source.isDefault], ['prometheus', 'http://prometheus:9090', true]);
+    assert.ok(grafana.networks.some((network) => prometheus.networks.includes(network)), 'they share a network');
+    const inside = grafana.volumes.find((volume) => volume.startsWith('./deploy/grafana:')).split(':')[1];
+    assert.equal(grafana.environment.GF_PATHS_PROVISIONING, `${inside}/provisioning`);
+    assert.equal(read('dashboards/hanabi.yml').providers[0].options.path, inside);
+    const home = grafana.environment.GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH.replace(inside, path.join(repo, 'deploy/grafana'));
+    assert.ok(JSON.parse(fs.readFileSync(home, 'utf8')).uid);
+});
+
 const render = (overlay) => {
     const answer = spawnSync('kubectl', ['kustomize', path.join(repo, 'deploy/k8s/overlays', overlay)], { encoding: 'utf8' });
     assert.equal(answer.status, 0, answer.stderr);
