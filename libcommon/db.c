@@ -12,6 +12,7 @@
 #include "libcommon/db_connection.h"
 #include "libcommon/log.h"
 #include "libcommon/metrics.h"
+#include "libcommon/request_scope.h"
 #include "libcommon/tls_client.h"
 
 #include <event2/event.h>
@@ -34,6 +35,7 @@ struct queued_job {
     void *job;
     int code;
     int64_t submitted_us;
+    char *request_id; /* NULL: of no request */
 };
 STAILQ_HEAD(job_list, queued_job);
 
@@ -108,7 +110,10 @@ static void run_done_callbacks(struct db *db)
         STAILQ_REMOVE_HEAD(&done, entry);
         if (db->metrics.seconds)
             metric_observe(db->metrics.seconds, (double)(clock_monotonic_us() - job->submitted_us) / 1e6);
+        const char *outer_scope = request_scope_enter(job->request_id);
         job->done(job->code, job->job);
+        request_scope_leave(outer_scope);
+        free(job->request_id);
         free(job);
     }
 }
@@ -194,8 +199,10 @@ static void run_job_locked(struct worker *worker)
     if (db->metrics.queued)
         metric_set(db->metrics.queued, (double)db->queue_length);
     pthread_mutex_unlock(&db->mutex);
+    const char *outer_scope = request_scope_enter(job->request_id);
     job->run(worker->connection, job->job);
     db_connection_end_job(worker->connection);
+    request_scope_leave(outer_scope);
     bool is_good = db_connection_is_good(worker->connection);
     pthread_mutex_lock(&db->mutex);
     post_done(db, job, 0);
@@ -371,6 +378,7 @@ int db_submit(struct db *db, db_run_fn run, db_done_fn done, void *job)
         queued->done = done;
         queued->job = job;
         queued->submitted_us = clock_monotonic_us();
+        queued->request_id = request_scope_copy();
         if (is_down(db)) {
             post_done(db, queued, DB_DOWN);
         } else {

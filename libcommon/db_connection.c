@@ -5,6 +5,7 @@
 #include "libcommon/alloc.h"
 #include "libcommon/db_statement.h"
 #include "libcommon/log.h"
+#include "libcommon/request_scope.h"
 #include "libcommon/url_part.h"
 
 #include <errmsg.h>
@@ -281,21 +282,33 @@ static int run_plain(struct db_connection *connection, const char *sql)
     return db_connection_fail(connection, mysql_errno(connection->mysql), mysql_error(connection->mysql), sql);
 }
 
+/* The server's own logs, too, can be asked what a request did: its transaction stands between these two. (Statements
+ * are prepared once for all requests, so they cannot carry it themselves; see db_statement.c for our log.) */
+static int run_marked(struct db_connection *connection, const char *sql)
+{
+    char marked[64 + REQUEST_ID_SIZE];
+
+    if (!request_scope_id()[0])
+        return run_plain(connection, sql);
+    snprintf(marked, sizeof(marked), "%s /* request_id=%s */", sql, request_scope_id());
+    return run_plain(connection, marked);
+}
+
 int db_begin(struct db_connection *connection)
 {
-    return run_plain(connection, "START TRANSACTION");
+    return run_marked(connection, "START TRANSACTION");
 }
 
 int db_begin_read_committed(struct db_connection *connection)
 {
     int code = run_plain(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
 
-    return code ? code : run_plain(connection, "START TRANSACTION");
+    return code ? code : run_marked(connection, "START TRANSACTION");
 }
 
 int db_commit(struct db_connection *connection)
 {
-    return run_plain(connection, "COMMIT");
+    return run_marked(connection, "COMMIT");
 }
 
 void db_rollback(struct db_connection *connection)

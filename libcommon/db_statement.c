@@ -3,6 +3,7 @@
 #include "libcommon/db_statement.h"
 
 #include "libcommon/alloc.h"
+#include "libcommon/clock.h"
 #include "libcommon/log.h"
 
 #include <assert.h>
@@ -133,6 +134,7 @@ static int execute(struct db_connection *connection, const char *sql, const stru
                    MYSQL_STMT **stmt)
 {
     MYSQL_BIND binds[MAX_PARAMS] = {0};
+    int64_t began_us = clock_monotonic_us();
 
     if (connection->is_lost)
         return DB_LOST;
@@ -147,6 +149,7 @@ static int execute(struct db_connection *connection, const char *sql, const stru
         bind_param(&binds[i], &params[i]);
     if ((count > 0 && mysql_stmt_bind_param(*stmt, binds) != 0) || mysql_stmt_execute(*stmt) != 0)
         return fail_statement(connection, *stmt, sql);
+    log_debug("db.statement", log_str("sql", sql), log_int("took_us", clock_monotonic_us() - began_us));
     return 0;
 }
 

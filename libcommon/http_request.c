@@ -133,15 +133,13 @@ const char *http_request_body(const struct http_request *request, size_t *len_by
 
 const char *http_request_id(const struct http_request *request)
 {
-    static const char allowed[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-.";
     char *id = ((struct http_request *)request)->id;
 
     if (id[0])
         return id;
     const char *given = http_request_header(request, "X-Request-Id");
-    size_t len = given ? strlen(given) : 0;
-    if (len > 0 && len < sizeof(request->id) && strspn(given, allowed) == len)
-        memcpy(id, given, len + 1);
+    if (given && request_id_is_valid(given))
+        strcpy(id, given);
     else
         random_id(id);
     return id;
@@ -209,6 +207,7 @@ static void answer(struct http_request *request, unsigned status, const char *co
     request->status = status;
     request->response = response;
     MHD_add_response_header(response, MHD_HTTP_HEADER_DATE, http_server_date(request->server));
+    MHD_add_response_header(response, "X-Request-Id", http_request_id(request));
     if (content_type)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     /* A kept-alive connection would outlive the drain. */

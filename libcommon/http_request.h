@@ -5,6 +5,7 @@
 #include "libcommon/buffer.h"
 #include "libcommon/http_route.h"
 #include "libcommon/http_server.h"
+#include "libcommon/request_scope.h"
 
 #include <microhttpd.h>
 #include <stdbool.h>
@@ -60,7 +61,7 @@ struct http_request {
     struct buffer body;
     uint64_t body_dropped; /* bytes beyond the limit */
     json_t *json;
-    char id[65];
+    char id[REQUEST_ID_SIZE];
     struct http_pair headers[8]; /* of the reply */
     size_t headers_count;
     struct MHD_Response *response; /* the answer, until MHD has it */

@@ -165,6 +165,7 @@ static void reply_too_large(struct http_request *request)
 
 static void dispatch(struct http_request *request)
 {
+    const char *outer_scope = request_scope_enter(http_request_id(request));
     char allowed[128];
     struct http_route *route = find_route(request, allowed, sizeof(allowed));
 
@@ -185,6 +186,7 @@ static void dispatch(struct http_request *request)
     } else {
         route->handler(request, route->context);
     }
+    request_scope_leave(outer_scope);
 }
 
 /* Called with the request line, before the handler: the one place where the path is still as it was sent. */

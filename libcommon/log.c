@@ -3,6 +3,7 @@
 #include "libcommon/log.h"
 
 #include "libcommon/clock.h"
+#include "libcommon/request_scope.h"
 #include "libcommon/utf8.h"
 
 #include <errno.h>
@@ -176,6 +177,8 @@ static void write_event(enum log_level level, const char *event, const struct lo
     size_t head_count = sizeof head / sizeof head[0] - (suppressed ? 0 : 1);
     for (size_t i = 0; i < head_count; i++)
         put_field(&line, &head[i]);
+    if (request_scope_id()[0])
+        put_field(&line, &(struct log_field){LOG_FIELD_STRING, "request_id", {.string = request_scope_id()}});
     for (; fields && fields->type != LOG_FIELD_END; fields++)
         put_field(&line, fields);
     const char *tail = line.full ? ",\"truncated\":true}\n" : "}\n";

@@ -7,6 +7,8 @@
  *     => {"ts":"2026-11-21T09:30:00.123Z","level":"info","service":"ingest","instance":"a-1","event":"session.opened",
  *         "broadcast":"…","session":3}
  *
+ * Inside of a request (request_scope.h) the line also has its "request_id".
+ *
  * Leaves do not log: they report. The level that decides logs, once, with the ids. */
 #pragma once
 

@@ -14,6 +14,7 @@
 #include "libcommon/redis_script.h"
 #include "libcommon/redis_sentinel.h"
 #include "libcommon/redis_settle.h"
+#include "libcommon/request_scope.h"
 #include "libcommon/tls_client.h"
 
 #include <assert.h>
@@ -34,6 +35,7 @@ struct pending {
     struct redis_script_call *script; /* owned; NULL when it is not an EVALSHA */
     bool must_settle;                 /* the answer is held until a replica has what it tells of */
     bool is_prompt;                   /* the answer waits for no other */
+    char *request_id;                 /* of the scope it was sent in; NULL: none */
 };
 STAILQ_HEAD(pending_list, pending);
 
@@ -126,12 +128,16 @@ static void call_back(struct redis_link *link, struct pending *pending, int code
     void *context = pending->context;
 
     redis_script_call_free(pending->script);
+    if (callback) {
+        const char *outer_scope = request_scope_enter(pending->request_id);
+
+        link->depth++;
+        callback(code, reply, context);
+        link->depth--;
+        request_scope_leave(outer_scope);
+    }
+    free(pending->request_id);
     free(pending);
-    if (!callback)
-        return;
-    link->depth++;
-    callback(code, reply, context);
-    link->depth--;
 }
 
 static void call_back_held(struct redis_link *link, struct redis_held_list *list, bool is_lost)
@@ -183,6 +189,7 @@ static struct pending *push_sent(struct redis_link *link, int64_t timeout_ms, si
     pending->context = context;
     pending->bytes = bytes;
     pending->deadline_ms = now_ms + timeout_ms;
+    pending->request_id = request_scope_copy();
     STAILQ_INSERT_TAIL(&link->pending, pending, entry);
     link->pending_bytes += bytes;
     set_metric(link->metrics.pending_bytes, (double)link->pending_bytes);
@@ -328,10 +335,13 @@ static bool retry_script(struct redis_link *link, struct pending *pending, const
 
         again->must_settle = pending->must_settle;
         again->is_prompt = pending->is_prompt;
-
         redis_connection_send_take(link->connection, command, len);
+        free(again->request_id);
+        again->request_id = pending->request_id;
+        pending->request_id = NULL;
     }
     redis_script_call_free(call);
+    free(pending->request_id);
     free(pending);
     return true;
 }

@@ -139,6 +139,9 @@ int setting_event_parse(const char *message, size_t len_bytes, struct setting_ev
     event->kind = setting_kind_from_name(json_string_value(json_object_get(root, "kind")));
     event->at_ms = (int64_t)json_number_value(json_object_get(root, "at_ms"));
     event->value = json_is_object(value) ? json_incref(value) : NULL;
+    const char *request_id = json_string_value(json_object_get(root, "request_id"));
+    if (request_id && request_id_is_valid(request_id))
+        strcpy(event->request_id, request_id);
     result = 0;
 out:
     json_decref(root);
@@ -162,6 +165,8 @@ char *setting_event_encode(const struct setting_event *event)
     if (!root)
         return NULL;
     json_object_set_new(root, "value", event->value ? json_incref(event->value) : json_null());
+    if (event->request_id[0])
+        json_object_set_new(root, "request_id", json_string(event->request_id));
     text = json_dumps(root, JSON_COMPACT);
     json_decref(root);
     return text;

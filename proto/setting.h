@@ -16,9 +16,11 @@
  * are the operation log
  *
  * Message on CHANNEL_SETTING, after the commit:
- *   {"type":"setting","version":n,"kind":"…","subject":"…","object":"…","value":{…} or null (deleted),"at_ms":n} */
+ *   {"type":"setting","version":n,"kind":"…","subject":"…","object":"…","value":{…} or null (deleted),"at_ms":n,
+ *    "request_id":"…"?}   of the request that changed it, for the logs of those who hear it */
 #pragma once
 
+#include "libcommon/request_scope.h"
 #include "proto/broadcast.h"
 
 #include <jansson.h>
@@ -61,6 +63,7 @@ struct setting_event {
     char object[ID_SIZE];
     json_t *value; /* owned by the event; NULL: deleted */
     int64_t at_ms;
+    char request_id[REQUEST_ID_SIZE]; /* "": none */
 };
 
 /* 0, or -1: no setting event (an unknown kind is one: a newer service may know more; then kind is NULL and 0 is

@@ -73,7 +73,7 @@ static void answer_done(struct change_job *job)
 {
     log_info(job->visibility ? "archive.visibility_changed" : "archive.deletion_asked",
              log_str("broadcast", job->view.id), log_str("by", job->caller.subject),
-             log_str("visibility", job->visibility), log_str("request_id", http_request_id(job->request)));
+             log_str("visibility", job->visibility));
     if (!job->visibility) {
         http_reply_json(job->request, 202, json_pack("{s:s,s:s}", "id", job->view.id, "state", "deleting"));
         free(job);

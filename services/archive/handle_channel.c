@@ -74,8 +74,7 @@ static void done(int code, void *context)
     } else if (job->deletes && strcmp(job->caller.subject, job->row.owner_id) != 0) {
         http_reply_error(job->request, 403, "not_the_owner", "only the channel's owner may do this");
     } else if (job->deletes) {
-        log_info("channel.deleted", log_str("channel", job->row.id),
-                 log_str("request_id", http_request_id(job->request)));
+        log_info("channel.deleted", log_str("channel", job->row.id));
         http_reply_json(job->request, 200, json_pack("{s:s}", "id", job->row.id));
     } else {
         http_reply_header(job->request, "Cache-Control", "no-store");

@@ -56,8 +56,7 @@ static void done(int code, void *context)
         reply_refused(job);
     } else {
         log_info("channel.created", log_str("channel", job->row.id), log_str("owner", job->row.owner_id),
-                 log_int("items", job->row.definition.items_count),
-                 log_str("request_id", http_request_id(job->request)));
+                 log_int("items", job->row.definition.items_count));
         http_reply_json(job->request, 201, channel_to_json(job->archive, &job->row));
     }
     free(job);

@@ -7,6 +7,7 @@
 #include "libcommon/alloc.h"
 #include "libcommon/clock.h"
 #include "libcommon/metrics.h"
+#include "libcommon/request_scope.h"
 
 #include <stdio.h>
 
@@ -68,6 +69,15 @@ static int read_token(struct connection *connection, struct lws *wsi)
     return 0;
 }
 
+static void read_request_id(struct connection *connection, struct lws *wsi)
+{
+    char text[REQUEST_ID_SIZE];
+    int len = lws_hdr_custom_copy(wsi, text, sizeof(text), "x-request-id:", 13);
+
+    if (len > 0 && request_id_is_valid(text))
+        connection->request_id = alloc_string(text);
+}
+
 static void read_position(struct connection *connection, struct lws *wsi)
 {
     char text[ARGUMENT_MAX]; /* lws stops looking at the first argument that does not fit, whatever its name */
@@ -119,6 +129,7 @@ static int on_established(struct worker *worker, struct lws *wsi, struct connect
     wheel_add(worker, connection);
     if (read_path(wsi, connection->broadcast_id) != 0)
         return -1;
+    read_request_id(connection, wsi);
     read_position(connection, wsi);
     error = read_token(connection, wsi);
     if (is_full(chat) || worker->drain_until_ms) {
@@ -296,6 +307,7 @@ static void on_closed(struct connection *connection)
 
 void connection_free(struct connection *connection)
 {
+    free(connection->request_id);
     free(connection->name);
     free(connection);
 }

@@ -33,6 +33,7 @@ struct connection {
     char user_id[ID_SIZE]; /* "": no token, read only */
     char *name;
     char token_role[32];
+    char *request_id;          /* of the handshake; NULL: none. What is said over the connection belongs to it */
     struct chat_event_id last; /* zero: none */
     int wanted_room;           /* -1: any */
 

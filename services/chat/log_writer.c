@@ -6,8 +6,10 @@
 
 #include "libcommon/alloc.h"
 #include "libcommon/clock.h"
+#include "libcommon/log.h"
 #include "libcommon/metrics.h"
 #include "libcommon/redis_link.h"
+#include "libcommon/request_scope.h"
 #include "proto/scripts.h"
 
 #include <hiredis/hiredis.h>
@@ -77,8 +79,14 @@ static void finish(struct log_writer *writer, struct entry *entry, const char *i
         acknowledge(entry, id);
     else if (!entry->connection->has_left)
         send_error(entry->connection, entry->ref, "unavailable", writer->chat->config.retry_after_ms);
-    if (id)
+    if (id) {
+        const char *outer_scope = request_scope_enter(entry->connection->request_id);
+
         metric_add(writer->chat->metrics.accepted, 1);
+        log_debug("chat.said", log_str("broadcast", entry->connection->broadcast_id), log_str("id", id),
+                  log_str("by", entry->connection->user_id));
+        request_scope_leave(outer_scope);
+    }
     entry->connection->pending--;
     connection_settle(entry->connection);
     writer->count--;

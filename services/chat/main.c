@@ -11,6 +11,7 @@
 #include "libcommon/log.h"
 #include "libcommon/metrics.h"
 #include "libcommon/redis_link.h"
+#include "libcommon/request_scope.h"
 #include "libcommon/service.h"
 #include "libcommon/subscriber.h"
 #include "proto/keys.h"
@@ -33,6 +34,7 @@ static struct chat chat_state;
 static void on_message(struct chat *chat, struct message *message)
 {
     struct connection *connection = message->connection;
+    const char *outer_scope = request_scope_enter(connection ? connection->request_id : NULL);
 
     switch (message->type) {
     case MESSAGE_JOIN:
@@ -53,6 +55,7 @@ static void on_message(struct chat *chat, struct message *message)
     default:
         break;
     }
+    request_scope_leave(outer_scope);
 }
 
 static void take_inbox(struct chat *chat)

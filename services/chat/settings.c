@@ -9,6 +9,7 @@
 #include "libcommon/db.h"
 #include "libcommon/log.h"
 #include "libcommon/metrics.h"
+#include "libcommon/request_scope.h"
 
 #include <stdio.h>
 
@@ -126,9 +127,11 @@ void settings_on_message(struct chat *chat, const char *message, size_t len)
     struct settings *settings = chat->settings;
     struct setting_event event;
     enum settings_applied applied;
+    const char *outer_scope;
 
     if (setting_event_parse(message, len, &event) != 0)
         return;
+    outer_scope = request_scope_enter(event.request_id);
     applied = settings_memory_apply(settings->memory, &event);
     if (applied == SETTINGS_FULL)
         say_full();
@@ -136,6 +139,7 @@ void settings_on_message(struct chat *chat, const char *message, size_t len)
         log_debug("setting.taken", log_int("version", event.version));
         act_on(settings, &event);
     }
+    request_scope_leave(outer_scope);
     if (settings->is_loaded)
         look_for_gap(settings, clock_monotonic_ms());
     report(settings);

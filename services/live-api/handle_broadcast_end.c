@@ -33,8 +33,7 @@ static void on_ended(int code, const redisReply *reply, void *context)
         /* "illegal": it was over already, which is what was asked for. */
         job->view.state = broadcast_state_from_name(reply->element[1]->str);
         job->view.version = atoll(reply->element[2]->str);
-        log_info("broadcast.ended", log_str("broadcast", job->view.id), log_str("by", job->caller.subject),
-                 log_str("request_id", http_request_id(job->request)));
+        log_info("broadcast.ended", log_str("broadcast", job->view.id), log_str("by", job->caller.subject));
         http_reply_json(job->request, 200, broadcast_view_to_json(job->api, &job->view, false));
     }
     free(job);

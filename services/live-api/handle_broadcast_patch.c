@@ -56,8 +56,7 @@ static void on_retitled(int code, const struct redisReply *reply, void *context)
         free(job);
         return;
     }
-    log_info("broadcast.retitled", log_str("broadcast", job->view.id), log_str("by", job->caller.subject),
-             log_str("request_id", http_request_id(job->request)));
+    log_info("broadcast.retitled", log_str("broadcast", job->view.id), log_str("by", job->caller.subject));
     broadcast_view_fetch(job->api, job->view.id, on_fetched, job);
 }
 

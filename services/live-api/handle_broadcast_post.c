@@ -39,9 +39,8 @@ static void on_created(int code, const redisReply *reply, void *context)
         job->view.version = atoll(reply->element[2]->str);
     else
         log_warn("broadcast.not_in_redis", log_str("broadcast", job->view.id),
-                 log_str("why", redis_link_strerror(code)), log_str("request_id", http_request_id(job->request)));
-    log_info("broadcast.created", log_str("broadcast", job->view.id), log_str("owner", job->view.owner_id),
-             log_str("request_id", http_request_id(job->request)));
+                 log_str("why", redis_link_strerror(code)));
+    log_info("broadcast.created", log_str("broadcast", job->view.id), log_str("owner", job->view.owner_id));
     http_reply_json(job->request, 201, broadcast_view_to_json(job->api, &job->view, true));
     free(job);
 }
@@ -52,8 +51,7 @@ static void done(int code, void *context)
     char grace[24], created[24];
 
     if (code != 0 || job->code != 0) {
-        log_warn("broadcast.not_created", log_str("why", db_strerror(code != 0 ? code : job->code)),
-                 log_str("request_id", http_request_id(job->request)));
+        log_warn("broadcast.not_created", log_str("why", db_strerror(code != 0 ? code : job->code)));
         reply_unavailable(job->request, "the database");
         free(job);
         return;

@@ -42,7 +42,7 @@ static void done(int code, void *context)
     } else {
         if (!credit->is_repeated)
             log_info("payment.taken", log_str("payment", job->payment_id), log_str("user", job->user_id),
-                     log_int("coins", credit->coins), log_str("request_id", http_request_id(job->request)));
+                     log_int("coins", credit->coins));
         http_reply_json(job->request, credit->is_repeated ? 200 : 201,
                         json_pack("{s:s,s:s,s:I}", "payment_id", job->payment_id, "user_id", job->user_id, "coins",
                                   (json_int_t)credit->coins));
@@ -67,8 +67,7 @@ static bool check_signature(struct live_api *api, struct http_request *request)
     if (error == 0)
         return true;
     log_limited(&limiter, LOG_LEVEL_WARN, "payment.refused",
-                log_str("why", error == PAYMENT_SIGNATURE_OLD ? "old" : "forged"),
-                log_str("request_id", http_request_id(request)));
+                log_str("why", error == PAYMENT_SIGNATURE_OLD ? "old" : "forged"));
     if (error == PAYMENT_SIGNATURE_OLD)
         http_reply_error(request, 401, "signature_expired", "the timestamp is more than five minutes from now");
     else

@@ -70,7 +70,7 @@ static void done(int code, void *context)
         if (job->outcome == PURCHASE_MADE) {
             log_info("purchase.made", log_str("purchase", job->purchase.id), log_str("user", job->purchase.user_id),
                      log_str("broadcast", job->purchase.broadcast_id), log_str("item", job->purchase.item.id),
-                     log_int("coins", job->purchase.item.price), log_str("request_id", http_request_id(job->request)));
+                     log_int("coins", job->purchase.item.price));
             outbox_relay_wake(job->api->gifts);
         }
         answer(job);

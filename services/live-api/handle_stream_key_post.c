@@ -78,8 +78,7 @@ static void on_renewed(int code, const redisReply *reply, void *context)
         free(job);
         return;
     }
-    log_info("stream_key.renewed", log_str("broadcast", job->view.id),
-             log_str("request_id", http_request_id(job->request)));
+    log_info("stream_key.renewed", log_str("broadcast", job->view.id));
     broadcast_view_fetch(job->api, job->view.id, on_fetched, job);
 }
 

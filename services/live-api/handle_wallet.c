@@ -41,8 +41,7 @@ static void done(int code, void *context)
         reply_unavailable(job->request, "the database");
     } else {
         if (job->topup > 0)
-            log_info("wallet.topped_up", log_str("user", job->caller.subject), log_int("coins", job->topup),
-                     log_str("request_id", http_request_id(job->request)));
+            log_info("wallet.topped_up", log_str("user", job->caller.subject), log_int("coins", job->topup));
         http_reply_json(job->request, job->topup > 0 ? 201 : 200, json_pack("{s:I}", "coins", (json_int_t)job->coins));
     }
     free(job);

@@ -176,8 +176,7 @@ static void done_post(int code, void *context)
     json_t *body = webhook_to_json(&job->webhook);
     /* Shown this once. */
     json_object_set_new(body, "secret", json_string(job->secret));
-    log_info("webhook.registered", log_str("webhook", job->webhook.id), log_str("by", job->caller.subject),
-             log_str("request_id", http_request_id(job->request)));
+    log_info("webhook.registered", log_str("webhook", job->webhook.id), log_str("by", job->caller.subject));
     http_reply_json(job->request, 201, body);
     free(job);
 }

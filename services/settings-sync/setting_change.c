@@ -119,8 +119,7 @@ static void on_published(int code, const struct redisReply *reply, void *context
 
     /* The row stands. Without the message chat learns of it at the next one, or when it has Redis back. */
     if (code != 0)
-        log_warn("setting.publish_failed", log_int("version", job->version), log_str("why", redis_link_strerror(code)),
-                 log_str("request_id", http_request_id(job->request)));
+        log_warn("setting.publish_failed", log_int("version", job->version), log_str("why", redis_link_strerror(code)));
     /* Redis may answer us before it writes to its subscribers; it has written to all of them before it reads again. */
     redis_link_command(job->sync->redis, on_written, job, 1, (const char *[]){"PING"}, NULL);
 }
@@ -131,6 +130,7 @@ static void publish(struct job *job)
 
     strcpy(event.subject, job->change.subject);
     strcpy(event.object, job->change.object);
+    strcpy(event.request_id, request_scope_id());
     event.value = job->change.value ? json_loads(job->change.value, 0, NULL) : NULL;
     char *message = setting_event_encode(&event);
     setting_event_clear(&event);
@@ -149,16 +149,14 @@ static void done(int code, void *context)
     if (code == 0) {
         log_info("setting.changed", log_str("kind", job->change.kind->name), log_str("subject", job->change.subject),
                  log_str("object", job->change.object), log_int("version", job->version),
-                 log_str("by", job->change.caller), log_bool("deleted", job->change.value == NULL),
-                 log_str("request_id", http_request_id(job->request)));
+                 log_str("by", job->change.caller), log_bool("deleted", job->change.value == NULL));
         publish(job);
         return;
     }
     if (code != SETTING_FORBIDDEN && code != SETTING_NO_SUCH) {
         static struct log_limiter limiter = LOG_LIMITER(1000);
 
-        log_limited(&limiter, LOG_LEVEL_WARN, "setting.not_saved", log_str("why", db_strerror(code)),
-                    log_str("request_id", http_request_id(job->request)));
+        log_limited(&limiter, LOG_LEVEL_WARN, "setting.not_saved", log_str("why", db_strerror(code)));
     }
     answer_error(job, code);
     job_free(job);

@@ -21,7 +21,7 @@ export function token(sub, { role = 'viewer', name = sub, exp = Math.floor(Date.
 
 /** One websocket of a viewer; with `ca` in TLS, trusting nothing else. `events` is everything that came in frames of events, `ids` those of the events that have one. */
 export class Viewer {
-    constructor(port, broadcast, { as, last, room, token: given, path: pathname, ca } = {}) {
+    constructor(port, broadcast, { as, last, room, token: given, path: pathname, ca, headers } = {}) {
         const query = new URLSearchParams();
         if (given ?? as) query.set('token', given ?? token(as));
         if (last) query.set('last', last);
@@ -32,7 +32,7 @@ export class Viewer {
         this.answers = new Map(); // ref -> ack or error
         this.count = 0;
         this.first = []; // the first frames as they came
-        this.socket = new WebSocket(`${ca ? 'wss' : 'ws'}://127.0.0.1:${port}${pathname ?? `/chat/v1/broadcasts/${broadcast}`}?${query}`, { perMessageDeflate: false, ca });
+        this.socket = new WebSocket(`${ca ? 'wss' : 'ws'}://127.0.0.1:${port}${pathname ?? `/chat/v1/broadcasts/${broadcast}`}?${query}`, { perMessageDeflate: false, ca, headers });
         this.closed = new Promise((resolve) => {
             this.socket.on('close', (code) => { this.closeCode = code; resolve(code); });
         });

@@ -1,6 +1,8 @@
 /* Every line must be one JSON object, whatever the fields hold. Standard error is a file while a line is written. */
 #include "libcommon/log.h"
 
+#include "libcommon/request_scope.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -206,6 +208,39 @@ static void test_lines_of_several_threads_do_not_mix(void **state)
     assert_int_equal(shared_limiter.suppressed, 1999);
 }
 
+static void test_the_request_is_named(void **state)
+{
+    const char *outer, *inner;
+    char *copy;
+    json_t *line;
+
+    capture_begin();
+    outer = request_scope_enter("outer-1");
+    inner = request_scope_enter("inner.2");
+    log_info("thing.happened", log_int("n", 1));
+    copy = request_scope_copy();
+    request_scope_leave(inner);
+    line = parse_line(capture_end());
+    assert_string_equal(json_string_value(json_object_get(line, "request_id")), "inner.2");
+    assert_string_equal(copy, "inner.2");
+    free(copy);
+    json_decref(line);
+    assert_string_equal(request_scope_id(), "outer-1");
+    request_scope_leave(outer);
+
+    assert_null(request_scope_copy());
+    capture_begin();
+    log_info("thing.happened");
+    line = parse_line(capture_end());
+    assert_null(json_object_get(line, "request_id"));
+    json_decref(line);
+
+    assert_true(request_id_is_valid("a.B_9-"));
+    assert_false(request_id_is_valid(""));
+    assert_false(request_id_is_valid("a */ b"));
+    assert_false(request_id_is_valid("12345678901234567890123456789012345678901234567890123456789012345"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -215,6 +250,7 @@ int main(void)
         cmocka_unit_test(test_levels_below_the_lowest_are_dropped),
         cmocka_unit_test(test_the_limiter_says_what_it_held_back),
         cmocka_unit_test(test_lines_of_several_threads_do_not_mix),
+        cmocka_unit_test(test_the_request_is_named),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
