@@ -75,19 +75,26 @@ rgw_thread_pool_size = 16
         return ceph;
     }
 
+    /** Anybody may read the bucket, and is told 404 of what is not there: what the edge wants of a store. */
+    async letEverybodyRead(bucket) {
+        const policy = { Version: '2012-10-17', Statement: [{ Effect: 'Allow', Principal: '*', Action: ['s3:GetObject', 's3:ListBucket'], Resource: [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`] }] };
+        const { status, text } = await this.request('PUT', `/${bucket}`, { query: 'policy=', body: JSON.stringify(policy) });
+        if (status >= 300) throw new Error(`policy of ${bucket}: ${status} ${text}`);
+    }
+
     /** A signed request straight to the gateway: {status, headers, text}. */
-    request(method, pathname) {
-        const amzDate = new Date().toISOString().replace(/[-:]|\.\d+/g, ''), day = amzDate.slice(0, 8), host = `127.0.0.1:${this.port}`, hash = sha256('');
+    request(method, pathname, { query = '', body = '' } = {}) {
+        const amzDate = new Date().toISOString().replace(/[-:]|\.\d+/g, ''), day = amzDate.slice(0, 8), host = `127.0.0.1:${this.port}`, hash = sha256(body);
         const signed = 'host;x-amz-content-sha256;x-amz-date', scope = `${day}/us-east-1/s3/aws4_request`;
-        const canonical = [method, pathname, '', `host:${host}`, `x-amz-content-sha256:${hash}`, `x-amz-date:${amzDate}`, '', signed, hash].join('\n');
+        const canonical = [method, pathname, query, `host:${host}`, `x-amz-content-sha256:${hash}`, `x-amz-date:${amzDate}`, '', signed, hash].join('\n');
         const key = ['us-east-1', 's3', 'aws4_request'].reduce(hmac, hmac(`AWS4${this.secretKey}`, day));
         const signature = hmac(key, ['AWS4-HMAC-SHA256', amzDate, scope, sha256(canonical)].join('\n')).toString('hex');
         return new Promise((resolve, reject) => {
-            http.request({ host: '127.0.0.1', port: this.port, method, path: pathname, headers: { host, 'x-amz-date': amzDate, 'x-amz-content-sha256': hash,
+            http.request({ host: '127.0.0.1', port: this.port, method, path: query ? `${pathname}?${query}` : pathname, headers: { host, 'content-length': Buffer.byteLength(body), 'x-amz-date': amzDate, 'x-amz-content-sha256': hash,
                 authorization: `AWS4-HMAC-SHA256 Credential=${this.accessKey}/${scope}, SignedHeaders=${signed}, Signature=${signature}` } }, (answer) => {
                 const parts = [];
                 answer.on('data', (data) => parts.push(data)).on('end', () => resolve({ status: answer.statusCode, headers: answer.headers, text: Buffer.concat(parts).toString() }));
-            }).on('error', reject).end();
+            }).on('error', reject).end(body);
         });
     }
 
