@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Errors of the system (no such file) are not in OpenSSL's own tables. */
-static const char *reason_of(unsigned long error, const char *otherwise)
+const char *tls_error_reason(unsigned long error, const char *otherwise)
 {
     const char *reason = ERR_SYSTEM_ERROR(error) ? strerror(ERR_GET_REASON(error))
                          : error                 ? ERR_reason_error_string(error)
@@ -35,7 +35,7 @@ static SSL_CTX *make_context(const char *ca_path, char *why, size_t why_size)
         return context;
     /* The oldest error is the one that names the cause: the file that is missing, or what stands in it. */
     snprintf(why, why_size, "the CA file %s cannot be used: %s", ca_path,
-             reason_of(ERR_peek_error(), "no certificate in it"));
+             tls_error_reason(ERR_peek_error(), "no certificate in it"));
     ERR_clear_error();
     SSL_CTX_free(context);
     return NULL;
@@ -77,5 +77,5 @@ void tls_client_explain(const SSL *session, unsigned long error, char *why, size
         snprintf(why, why_size, "TLS: the server's certificate is refused: %s",
                  X509_verify_cert_error_string(verified));
     else
-        snprintf(why, why_size, "TLS: %s", reason_of(error, "the hand-shake failed"));
+        snprintf(why, why_size, "TLS: %s", tls_error_reason(error, "the hand-shake failed"));
 }

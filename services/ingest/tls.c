@@ -3,6 +3,7 @@
 
 #include "libcommon/alloc.h"
 #include "libcommon/log.h"
+#include "libcommon/tls_client.h"
 
 #include <event2/event.h>
 #include <openssl/err.h>
@@ -43,8 +44,7 @@ static SSL_CTX *load(const struct tls *tls, char *error, size_t error_size)
         what = tls->key_path;
     if (!what)
         return context;
-    const char *why = ERR_reason_error_string(ERR_peek_last_error());
-    snprintf(error, error_size, "%s: %s", what, why ? why : "does not load");
+    snprintf(error, error_size, "%s: %s", what, tls_error_reason(ERR_peek_error(), "does not load"));
     SSL_CTX_free(context);
     return NULL;
 }

@@ -110,6 +110,18 @@ test('whoever is not vouched for is refused, and the log says why', async (t) =>
     }
 });
 
+test('a certificate that cannot be used at the start is a sentence, and the end', async () => {
+    fs.writeFileSync(at('empty.pem'), '');
+    for (const [file, reason] of [['missing.pem', /missing\.pem: No such file or directory/], ['empty.pem', /empty\.pem: no start line/], ['other/key.pem', /key\.pem: key values mismatch/]]) {
+        const isKey = file.endsWith('key.pem');
+        const answer = await run(binary('ingest'), [], { env: { ...bareEnv, HANABI_REDIS_URL: stack.redisUrl, HANABI_MYSQL_URL: stack.mysqlUrl, HANABI_ADMIN_LISTEN: '127.0.0.1:0',
+            HANABI_RTMP_LISTEN: '127.0.0.1:0', HANABI_RTMPS_LISTEN: '127.0.0.1:0', HANABI_TLS_CERT: isKey ? at('good/cert.pem') : at(file), HANABI_TLS_KEY: isKey ? at(file) : at('good/key.pem') } })
+            .catch((error) => error);
+        assert.ok(answer.code > 0, `${file}: ${answer.stderr}`);
+        assert.match(JSON.parse(answer.stderr.split('\n').find((line) => line.includes('certificate.refused'))).why, reason);
+    }
+});
+
 /** Viewers who talk all the time; stop() gives what they said and were told. */
 async function crowd(broadcast) {
     const viewers = [];
