@@ -56,6 +56,9 @@ int broadcast_state_event_parse(const char *message, size_t len_bytes, struct br
     event->version = (int64_t)json_number_value(version);
     event->at_ms = (int64_t)json_number_value(json_object_get(root, "at_ms"));
     (void)copy_string(root, "reason", event->reason, sizeof(event->reason));
+    if (copy_string(root, "request_id", event->request_id, sizeof(event->request_id)) == 0 &&
+        !request_id_is_valid(event->request_id))
+        event->request_id[0] = '\0';
     result = 0;
 out:
     json_decref(root);

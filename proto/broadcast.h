@@ -19,6 +19,8 @@
  */
 #pragma once
 
+#include "libcommon/request_scope.h"
+
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -50,6 +52,7 @@ struct broadcast_state_event {
     int64_t version;
     int64_t at_ms;
     char reason[32]; /* "", "publisher_gone", "silence", "segment", "grace", "owner", "restored", … */
+    char request_id[REQUEST_ID_SIZE]; /* of the request that it follows from; "": of none */
 };
 
 /* 0, or -1: not a state event. `message` is what came over CHANNEL_BROADCAST. */

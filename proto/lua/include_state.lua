@@ -17,13 +17,14 @@ local legal = {
 
 local DAY_S = 86400
 
-local function publish_state(id, state, version, now, reason)
+-- request_id: of the request that it follows from; nil: of none.
+local function publish_state(id, state, version, now, reason, request_id)
     redis.call('PUBLISH', '$CHANNEL_BROADCAST', cjson.encode({
-        type = 'state', id = id, state = state, version = version, at_ms = now, reason = reason}))
+        type = 'state', id = id, state = state, version = version, at_ms = now, reason = reason, request_id = request_id}))
 end
 
 -- Returns the new version, or nil when the change is not legal from the state it is in.
-local function transition(id, to, now, reason)
+local function transition(id, to, now, reason, request_id)
     local key = '$KEY_BROADCAST' .. id
     local from = redis.call('HGET', key, 'state')
     if not from or not legal[from] or not legal[from][to] then
@@ -52,6 +53,6 @@ local function transition(id, to, now, reason)
     end
     redis.call('ZADD', '$KEY_BROADCASTS', integer(now), id)
     redis.call('SADD', '$KEY_BROADCASTS_UNSAVED', id)
-    publish_state(id, to, version, now, reason)
+    publish_state(id, to, version, now, reason, request_id)
     return version
 end

@@ -193,10 +193,14 @@ void publishers_on_message(struct ingest *ingest, const char *channel, const cha
     struct broadcast_state_event state;
     struct stream_event stream;
 
-    if (strcmp(channel, CHANNEL_BROADCAST) == 0 && broadcast_state_event_parse(message, len_bytes, &state) == 0)
+    if (strcmp(channel, CHANNEL_BROADCAST) == 0 && broadcast_state_event_parse(message, len_bytes, &state) == 0) {
+        const char *outer_scope = request_scope_enter(state.request_id);
+
         on_state(ingest, &state);
-    else if (strcmp(channel, CHANNEL_STREAM) == 0 && stream_event_parse(message, len_bytes, &stream) == 0)
+        request_scope_leave(outer_scope);
+    } else if (strcmp(channel, CHANNEL_STREAM) == 0 && stream_event_parse(message, len_bytes, &stream) == 0) {
         on_stream(ingest, &stream);
+    }
 }
 
 const char *publisher_id(const struct publisher *publisher)

@@ -84,10 +84,10 @@ static void on_fetched(int code, const redisReply *reply, void *context)
             done(DB_FULL, job);
         return;
     } else if (require_owner(job->request, &job->caller, job->view.owner_id, true)) {
-        redis_link_script(
-            job->api->redis, &script_broadcast_end, on_ended, job, 2,
-            (const char *[]){job->view.id, strcmp(job->view.owner_id, job->caller.subject) == 0 ? "owner" : "operator"},
-            NULL);
+        const char *by = strcmp(job->view.owner_id, job->caller.subject) == 0 ? "owner" : "operator";
+
+        redis_link_script(job->api->redis, &script_broadcast_end, on_ended, job, 3,
+                          (const char *[]){job->view.id, by, http_request_id(job->request)}, NULL);
         return;
     }
     free(job);

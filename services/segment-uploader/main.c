@@ -64,8 +64,12 @@ static void on_message(const char *channel, const char *message, size_t len_byte
     if (strcmp(channel, CHANNEL_SEGMENT_QUEUED) == 0)
         on_queued(message, len_bytes);
     else if (strcmp(channel, CHANNEL_BROADCAST) == 0 && broadcast_state_event_parse(message, len_bytes, &event) == 0 &&
-             event.state == BROADCAST_ENDED)
+             event.state == BROADCAST_ENDED) {
+        const char *outer_scope = request_scope_enter(event.request_id);
+
         claimer_on_ended(uploader.claimer, event.id);
+        request_scope_leave(outer_scope);
+    }
 }
 
 static void on_resubscribed(bool first, void *context)

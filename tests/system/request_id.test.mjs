@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { Viewer } from '../lib/chat.mjs';
-import { api, freshStack, newBroadcast, run, waitFor } from '../lib/fixture.mjs';
+import { api, freshStack, newBroadcast, programmeFile, pushFile, run, waitFor } from '../lib/fixture.mjs';
 
 let stack, session;
 const ofEdge = /^[0-9a-f]{32}$/;
@@ -15,7 +15,7 @@ const events = (name, id) => lines(name).filter((line) => line.request_id === id
 const atEdge = async (id) => waitFor(`${id} at the edge`, () => lines('edge.access').find((line) => line.request_id === id), 5000);
 
 before(async () => {
-    stack = await freshStack({ services: { ingest: 0, transcoder: 0, 'segment-uploader': 0, chat: 2 }, env: { all: { HANABI_LOG_LEVEL: 'debug' } } });
+    stack = await freshStack({ services: { transcoder: 0, 'segment-uploader': 0, chat: 2 }, env: { all: { HANABI_LOG_LEVEL: 'debug' } } });
     await run('mariadb', ['-S', path.join(stack.runDir, 'mysql/data/mysqld.sock'), '-u', 'root', '-e',
         `SET GLOBAL general_log_file = '${path.join(stack.runDir, 'sql.log')}', general_log = ON`]);
     session = (await api(stack, 'POST', '/sessions', { body: { name: 'asker' } })).json;
@@ -67,6 +67,19 @@ test('a WebSocket: what is said over it, and what the log says of that', async (
     assert.ok(all.some((line) => line.event === 'chat.said' && line.id === said.id), JSON.stringify(all));
     assert.ok(all.some((line) => line.event === 'comment.deleted' && line.comment === said.id));
     owner.close();
+});
+
+test('the owner ends a broadcast: ingest says which request has sent the publisher away', async (t) => {
+    const broadcast = await newBroadcast(stack, 'followed to its end');
+    const pusher = pushFile(broadcast.pushUrl, await programmeFile(20, { size: '426x240' }));
+    t.after(() => pusher.kill());
+    await waitFor('the publisher', () => lines('ingest-0').find((line) => line.event === 'session.opened' && line.broadcast === broadcast.id), 10000);
+    const id = 'follow-this.end_1';
+    // Scheduled still, since no transcoder makes it live: ended all the same.
+    assert.equal((await api(stack, 'POST', `/broadcasts/${broadcast.id}/end`, { token: broadcast.token, headers: { 'X-Request-Id': id } })).status, 200);
+    assert.ok(events('live-api-0', id).includes('broadcast.ended'));
+    await waitFor('ingest', () => lines('ingest-0').find((line) => line.request_id === id && line.broadcast === broadcast.id), 5000);
+    t.diagnostic(events('ingest-0', id).join());
 });
 
 test('lines that no request has caused carry none, and nobody carries two', () => {
