@@ -3,7 +3,9 @@
  *
  * The HTTP server enters the scope around a handler; db_submit and redis_link_command take the id of the scope that
  * they are called in along, and their callbacks run in it again. log_write adds "request_id". What is started outside
- * of a request (a timer, a message of somebody else) has none. Any thread: each has a scope of its own. */
+ * of a request (a timer, a message of somebody else) has none. What is done for many requests at once is started
+ * outside of all, with request_scope_enter(NULL): a queue that never runs empty would else bear its first one's id for
+ * ever. Any thread: each has a scope of its own. */
 #pragma once
 
 #include <stdbool.h>

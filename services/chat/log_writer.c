@@ -165,7 +165,9 @@ static void send_call(struct log_writer *writer)
     call->first = taken[0];
     call->began_us = clock_monotonic_us();
     writer->calls++;
+    const char *outer_scope = request_scope_enter(NULL);
     redis_link_script(writer->redis, &script_chat_say, on_appended, call, (int)at, args, lens);
+    request_scope_leave(outer_scope);
 }
 
 void log_writer_flush(struct log_writer *writer)

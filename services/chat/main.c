@@ -34,7 +34,7 @@ static struct chat chat_state;
 static void on_message(struct chat *chat, struct message *message)
 {
     struct connection *connection = message->connection;
-    const char *outer_scope = request_scope_enter(connection ? connection->request_id : NULL);
+    const char *outer_scope;
 
     switch (message->type) {
     case MESSAGE_JOIN:
@@ -44,10 +44,14 @@ static void on_message(struct chat *chat, struct message *message)
         on_leave(chat, connection);
         break;
     case MESSAGE_COMMENT:
+        outer_scope = request_scope_enter(connection->request_id);
         handle_comment(chat, message);
+        request_scope_leave(outer_scope);
         break;
     case MESSAGE_DELETE:
+        outer_scope = request_scope_enter(connection->request_id);
         handle_delete(chat, message);
+        request_scope_leave(outer_scope);
         break;
     case MESSAGE_QUIET:
         chat->workers_quiet++;
@@ -55,7 +59,6 @@ static void on_message(struct chat *chat, struct message *message)
     default:
         break;
     }
-    request_scope_leave(outer_scope);
 }
 
 static void take_inbox(struct chat *chat)

@@ -6,6 +6,7 @@
 #include "libcommon/db.h"
 #include "libcommon/log.h"
 #include "libcommon/metrics.h"
+#include "libcommon/request_scope.h"
 #include "libcommon/service.h"
 #include "live_api.h"
 
@@ -328,10 +329,12 @@ static void take_batch(struct outbox_relay *relay, bool is_counting)
     job->batch = alloc_zero(1, sizeof(*job->batch));
     job->batch->relay = relay;
     job->batch->taken_ms = clock_monotonic_ms();
+    const char *outer_scope = request_scope_enter(NULL); /* not that of whoever wanted it first */
     if (live_api_submit(relay->api, run_take, on_taken, job) != 0) {
         relay->is_wanted = false; /* or it would be tried again at once */
         on_taken(DB_FULL, job);
     }
+    request_scope_leave(outer_scope);
 }
 
 static void on_timer(evutil_socket_t fd, short events, void *context)

@@ -7,6 +7,7 @@
 #include "libcommon/log.h"
 #include "libcommon/metrics.h"
 #include "libcommon/redis_link.h"
+#include "libcommon/request_scope.h"
 #include "libcommon/service.h"
 #include "proto/scripts.h"
 
@@ -150,7 +151,9 @@ static void send_group(struct batch_writer *writer)
     metric_set(writer->pending, (double)writer->waiting_count);
     metric_add(writer->groups, 1);
     writer->calls++;
+    const char *outer_scope = request_scope_enter(NULL);
     redis_link_script(writer->counter->redis, &script_love_add, on_counted, group, (int)at, args, NULL);
+    request_scope_leave(outer_scope);
     free(args);
     free(counts);
 }
