@@ -538,7 +538,7 @@ struct redis_link *redis_link_create(struct event_base *loop, const char *url, c
     o->command_timeout_ms = o->command_timeout_ms > 0 ? o->command_timeout_ms : 2000;
     o->max_pending_bytes = o->max_pending_bytes > 0 ? o->max_pending_bytes : 32u << 20;
     backoff_init(&link->backoff, o->backoff_min_ms > 0 ? o->backoff_min_ms : 50,
-                 o->backoff_max_ms > 0 ? o->backoff_max_ms : 1000);
+                 o->backoff_max_ms > 0 ? o->backoff_max_ms : redis_url_backoff_max_ms(&link->url));
     link->loop = loop;
     link->name = alloc_string(o->name ? o->name : "redis");
     link->failure_limiter = LOG_LIMITER(5000);

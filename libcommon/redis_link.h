@@ -35,7 +35,7 @@ struct redis_link_options {
     int64_t connect_timeout_ms;   /* 0: 1,000 */
     int64_t command_timeout_ms;   /* 0: 2,000. A passed deadline drops the connection (replies would be out of step) */
     int64_t backoff_min_ms;       /* 0: 50 */
-    int64_t backoff_max_ms;       /* 0: 1,000 */
+    int64_t backoff_max_ms;       /* 0: 1,000, behind Sentinel 250 */
     int64_t reply_pause_ms;       /* replies are read this often at most, for many commands whose answer is not urgent.
                                      0: at once */
     size_t max_pending_bytes;     /* of arguments sent and not yet answered. 0: 32 MiB */

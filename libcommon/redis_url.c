@@ -119,6 +119,11 @@ int redis_url_parse(const char *text, struct redis_url *url, char *error, size_t
     return parse_options(options, url, error, error_size);
 }
 
+int64_t redis_url_backoff_max_ms(const struct redis_url *url)
+{
+    return url->is_sentinel ? 250 : 1000;
+}
+
 bool redis_address_equal(const struct redis_address *a, const struct redis_address *b)
 {
     return a->port == b->port && strcmp(a->host, b->host) == 0;

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define REDIS_URL_MAX_SENTINELS 8
 
@@ -29,6 +30,9 @@ struct redis_url {
 
 /* 0, or -1 with a sentence (without the password) in `error`. */
 int redis_url_parse(const char *text, struct redis_url *url, char *error, size_t error_size);
+/* How long to wait at most before the next attempt to connect, when nobody says otherwise: behind Sentinel a failover
+ * is over as soon as the next master is named, and leases do not last long. */
+int64_t redis_url_backoff_max_ms(const struct redis_url *url);
 bool redis_address_equal(const struct redis_address *a, const struct redis_address *b);
 /* "host:port" or the path, for logs. */
 void redis_address_format(const struct redis_address *address, char *out, size_t out_size);

@@ -328,7 +328,7 @@ struct subscriber *subscriber_create(struct event_base *loop, const char *url, c
     o->pong_ms = or_default(o->pong_ms, 2000);
     o->connect_timeout_ms = or_default(o->connect_timeout_ms, 1000);
     o->backoff_min_ms = or_default(o->backoff_min_ms, 50);
-    o->backoff_max_ms = or_default(o->backoff_max_ms, 1000);
+    o->backoff_max_ms = or_default(o->backoff_max_ms, redis_url_backoff_max_ms(&subscriber->url));
     backoff_init(&subscriber->backoff, o->backoff_min_ms, o->backoff_max_ms);
     subscriber->loop = loop;
     subscriber->ping_channel = alloc_string(o->ping_channel);

@@ -22,7 +22,7 @@ struct subscriber_options {
     int64_t pong_ms;            /* 0: 2,000 */
     int64_t connect_timeout_ms; /* 0: 1,000 */
     int64_t backoff_min_ms;     /* 0: 50 */
-    int64_t backoff_max_ms;     /* 0: 1,000; jittered also at the maximum */
+    int64_t backoff_max_ms;     /* 0: 1,000, behind Sentinel 250; jittered also at the maximum */
     struct metrics *metrics;    /* may be NULL; hanabi_subscriber_heals_total, hanabi_subscriber_state */
     /* All channels are subscribed (first time, or again): whatever was published before may have been missed. */
     void (*on_resubscribed)(bool first, void *context);
