@@ -23,20 +23,28 @@ export class FailoverStack extends Stack {
 
     async startMariadb() {
         this.mysqlPorts = [this.ports.mysql, await freePort()];
-        const names = ['mariadb', 'mariadb2'];
-        await Promise.all(this.mysqlPorts.map(async (port, i) => {
-            this.servers[names[i]] = await mariadbServer(this.supervised({ name: names[i], port, dir: path.join(this.runDir, names[i]), logFile: this.log(names[i]), user: 'hanabi',
-                password: this.secrets.mysql, database: 'hanabi', serverId: i + 1, restart: false }));
-            this.servers[names[i]].start();
-            await waitForPort(port, 60000);
-        }));
+        await Promise.all([0, 1].map((index) => this.startMariadbServer(index)));
         this.primary = 0;
         this.mysqlUrl = `mysql://hanabi:${this.secrets.mysql}@${this.mysqlPorts.map((port) => `127.0.0.1:${port}`).join()}/hanabi`;
         await this.promote(0, '--first');
-        await this.adminSql(1, `CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=${this.mysqlPorts[0]}, MASTER_USER='admin', MASTER_PASSWORD='${this.secrets.mysql}',
-            MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1; START SLAVE`);
-        await waitFor('the replica acknowledges', async () => (await this.adminSql(0, "SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'")).endsWith('1'), 15000, 50);
+        await this.follow(1);
         await migrate(this.mysqlUrl);
+    }
+
+    /** The data directory is made when it is missing. */
+    async startMariadbServer(index) {
+        const name = ['mariadb', 'mariadb2'][index];
+        this.servers[name] = await mariadbServer(this.supervised({ name, port: this.mysqlPorts[index], dir: path.join(this.runDir, name), logFile: this.log(name), user: 'hanabi',
+            password: this.secrets.mysql, database: 'hanabi', serverId: index + 1, restart: false }));
+        this.servers[name].start();
+        await waitForPort(this.mysqlPorts[index], 60000);
+    }
+
+    /** An empty server becomes a replica of the primary. */
+    async follow(index) {
+        const at = (one) => `127.0.0.1:${this.mysqlPorts[one]}`;
+        await run(path.join(repo, 'deploy/replica'), [at(this.primary), at(index), 'admin'], { env: { ...process.env, MYSQL_PWD: this.secrets.mysql } });
+        await waitFor('the replica acknowledges', async () => (await this.adminSql(this.primary, "SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'")).endsWith('1'), 15000, 50);
     }
 
     async adminSql(index, text, user = 'admin') {

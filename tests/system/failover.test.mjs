@@ -1,6 +1,8 @@
 // A machine of the data layer dies during a broadcast: the state Redis' master, then MariaDB's primary. What was acknowledged is there afterwards, all of it
 // and once; what viewers saw of it is printed.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { before, test } from 'node:test';
 import { Crowd } from '../lib/crowd.mjs';
 import { FailoverStack } from '../lib/failover_stack.mjs';
@@ -80,4 +82,19 @@ test('Sentinel failover and loss of the MariaDB primary during a broadcast', { t
     const needed = monitor.bufferNeeded();
     t.diagnostic(`video: a player with ${needed} ms in its buffer never stopped`);
     assert.ok(needed < 6000, 'players begin three target durations behind');
+});
+
+test('the former primary becomes a replica anew, and can be promoted in its turn', { timeout: 60000 }, async () => {
+    await stack.servers.mariadb.stop('SIGKILL');
+    await assert.rejects(stack.promote(0), /connect/i, 'a server that is gone');
+    fs.rmSync(path.join(stack.runDir, 'mariadb'), { recursive: true });
+    await stack.startMariadbServer(0);
+    await assert.rejects(stack.promote(0), /follows nobody/, 'an empty server is not taken for a replica');
+    await stack.follow(0);
+    await assert.rejects(stack.follow(0), /has tables already/);
+    const broadcast = await newBroadcast(stack, 'Written when it followed');
+    await stack.servers.mariadb2.stop('SIGKILL');
+    await stack.promote(0);
+    assert.equal(await stack.sql(`SELECT title FROM broadcasts WHERE id = '${broadcast.id}'`), 'Written when it followed');
+    await waitFor('the API writes there', async () => (await api(stack, 'POST', '/broadcasts', { token: broadcast.token, body: { title: 'After' } })).status === 201, 15000);
 });
