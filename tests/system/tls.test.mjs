@@ -10,6 +10,7 @@ import { freePort } from '../../deploy/stack/ports.mjs';
 import { repo } from '../../deploy/stack/servers.mjs';
 import { Supervised } from '../../deploy/stack/supervised.mjs';
 import { bareEnv, binary } from '../lib/config_table.mjs';
+import { framesMove, launchBrowser } from '../lib/browser.mjs';
 import { Viewer } from '../lib/chat.mjs';
 import { HlsMonitor } from '../lib/hls_monitor.mjs';
 import { Pusher, api, atEnd, freshStack, newBroadcast, programmeFile, run, sleep, waitFor, waitForState } from '../lib/fixture.mjs';
@@ -140,6 +141,21 @@ async function crowd(broadcast) {
     return { viewers, stop: async () => { talking = false; await talk; return Promise.all(answers); } };
 }
 
+/** The watch page in Chromium over HTTP/2, its picture moving and its chat open; `sockets` are its WebSockets. (Chromium has no place for a CA of ours: that
+ *  is checked by everybody else here.) */
+async function watchPage(broadcast) {
+    const browser = await launchBrowser();
+    atEnd(() => browser.close());
+    const page = await (await browser.newContext({ ignoreHTTPSErrors: true })).newPage(), sockets = [];
+    page.on('websocket', (socket) => sockets.push(socket));
+    await page.goto(`${stack.secureOrigin}/watch/${broadcast.id}`);
+    await page.locator('#chat[data-state="open"]').waitFor({ timeout: 15000 });
+    await waitFor('a moving picture', () => framesMove(page), 20000);
+    const protocols = await page.evaluate(() => [...new Set(performance.getEntriesByType('resource').map((entry) => entry.nextHopProtocol))]);
+    assert.ok(protocols.includes('h2'), protocols.join());
+    return { page, sockets };
+}
+
 test('certificates of all links are replaced under load: new hand-shakes get the new ones, nothing drops', { timeout: 120000 }, async (t) => {
     const broadcast = await newBroadcast(stack, 'swap');
     assert.ok(broadcast.playback.startsWith('https://'));
@@ -149,6 +165,7 @@ test('certificates of all links are replaced under load: new hand-shakes get the
     t.after(() => pusher.kill());
     await waitForState(stack, broadcast.id, 'live', 20000);
     const { viewers, stop } = await crowd(broadcast);
+    const { page, sockets } = await watchPage(broadcast);
     await waitFor('segments', () => monitor.newest()?.segments.length >= 3, 20000);
     const from = Date.now(), lostBefore = logsOf('redis.lost').length + logsOf('db.lost').length;
 
@@ -177,6 +194,8 @@ test('certificates of all links are replaced under load: new hand-shakes get the
     for (const viewer of viewers) assert.deepEqual(viewer.comments.map((comment) => comment.id).sort(), said, 'each acknowledged comment once, at every viewer');
     assert.equal(logsOf('redis.lost').length + logsOf('db.lost').length, lostBefore);
     assert.equal(logsOf('certificate.refused').length, 0);
+    assert.ok(await framesMove(page), 'the picture in the browser moves');
+    assert.deepEqual(sockets.map((socket) => [new URL(socket.url()).protocol, socket.isClosed()]), [['wss:', false]], 'the page has the WebSocket that it had');
     t.diagnostic(`${answers.length} comments by ${VIEWERS} viewers acknowledged, delivered to each exactly once; ${monitor.newest().mediaSequence + monitor.newest().segments.length} segments without a finding`);
     viewers.forEach((viewer) => viewer.close());
 });
