@@ -106,6 +106,15 @@ static void hash_header(const struct blob *body, char *out, size_t out_size)
         used += snprintf(out + used, out_size - (size_t)used, "%02x", hash[i]);
 }
 
+/* The server signs what it decodes and encodes again, so '=' (of a partition, dt=2026-11-28) must come encoded. */
+static void make_url(const char *base, const char *path, char *out, size_t out_size)
+{
+    size_t len = (size_t)snprintf(out, out_size, "%s", base);
+
+    for (; *path && len + 4 < out_size; path++)
+        len += (size_t)snprintf(out + len, out_size - len, *path == '=' ? "%%%02X" : "%c", (unsigned char)*path);
+}
+
 static void send_request(struct store_s3 *store, const char *method, struct call *call, const struct store_put *put,
                          size_t max_answer, http_client_fn done)
 {
@@ -114,7 +123,7 @@ static void send_request(struct store_s3 *store, const char *method, struct call
     struct blob *empty = NULL;
     int64_t timeout_ms = TIMEOUT_MS;
 
-    snprintf(url, sizeof(url), "%s%s", store->base, call->path);
+    make_url(store->base, call->path, url, sizeof(url));
     hash_header(put ? put->blob : NULL, hash, sizeof(hash));
     if (put) {
         snprintf(content_type, sizeof(content_type), "Content-Type: %s", put->content_type);

@@ -33,6 +33,7 @@
 #define KEY_LEASE_TRANSCODER "hanabi:lease:transcoder:"
 #define KEY_LEASE_UPLOADER   "hanabi:lease:uploader:"
 #define KEY_LEASE_ARCHIVING  "hanabi:lease:archiving:"
+#define KEY_LEASE_EXPORT     "hanabi:lease:export:"
 /* counter that gives the fencing tokens of all leases */
 #define KEY_FENCE "hanabi:fence"
 /* string (JSON, private to the transcoder): where the next transcoder of this broadcast goes on */

@@ -14,6 +14,7 @@
 struct archive_sweeper;
 struct archiver;
 struct channel_cache;
+struct exporter;
 struct mover;
 struct event;
 struct http_request;
@@ -41,6 +42,8 @@ struct archive_config {
     int64_t max_age_days;
     int64_t prune_days;
     const char *die_after;
+    bool is_exporting;
+    int64_t export_interval_ms, export_max_lines;
     int64_t batch;
     int64_t tail_entries;
     int64_t tail_ms;
@@ -63,6 +66,7 @@ struct archive {
     struct archiver *archiver;
     struct archive_sweeper *sweeper;
     struct channel_cache *channels;
+    struct exporter *exporter; /* NULL: off */
 };
 
 extern const struct config_row archive_config_rows[];

@@ -184,15 +184,19 @@ static void acquire(struct archive_sweeper *sweeper)
     lease_try_acquire(service_loop(archive->service), archive->state, &options, on_acquired, sweeper);
 }
 
+/* What is to be exported and is not yet, does not go. */
+#define NOT_EXPORTED                                                                                                   \
+    "EXISTS (SELECT 1 FROM export_cursors e WHERE e.broadcast_id = archives.broadcast_id AND e.is_pending = 1)"
+
 /* Rows of comments of one archive whose files have stood for long. */
-static int prune(struct db_connection *connection, int64_t before_ms)
+static int prune(struct db_connection *connection, int64_t before_ms, bool is_exporting)
 {
     struct db_result *result = NULL;
     bool is_over = false;
     int code = db_query(connection,
                         "SELECT broadcast_id FROM archives WHERE state = 'archived' AND pruned = 0 AND "
-                        "archived_at_ms < ? ORDER BY archived_at_ms LIMIT 1",
-                        DB_PARAMS(db_int(before_ms)), 1, &result);
+                        "archived_at_ms < ? AND NOT (? AND " NOT_EXPORTED ") ORDER BY archived_at_ms LIMIT 1",
+                        DB_PARAMS(db_int(before_ms), db_int(is_exporting)), 1, &result);
 
     if (code == 0 && db_result_rows(result) == 1) {
         code = archive_removal_comments(connection, db_result_value(result, 0, 0), &is_over);
@@ -208,8 +212,9 @@ static int find_deleted(struct db_connection *connection, struct archive_sweeper
 {
     struct db_result *result = NULL;
     int code = db_query(connection,
-                        "SELECT broadcast_id FROM archives WHERE state = 'deleting' ORDER BY broadcast_id LIMIT 50",
-                        NULL, 0, 50, &result);
+                        "SELECT broadcast_id FROM archives WHERE state = 'deleting' AND NOT (? AND " NOT_EXPORTED
+                        ") ORDER BY broadcast_id LIMIT 50",
+                        DB_PARAMS(db_int(sweeper->archive->config.is_exporting)), 50, &result);
     size_t rows = code == 0 ? db_result_rows(result) : 0;
 
     sweeper->removal.id[0] = '\0';
@@ -233,7 +238,7 @@ static void run_look(struct db_connection *connection, void *context)
                                 "archived_at_ms < ? ORDER BY archived_at_ms LIMIT 100",
                                 DB_PARAMS(db_int(now_ms - config->max_age_days * DAY_MS)));
     if (sweeper->code == 0 && config->prune_days > 0)
-        sweeper->code = prune(connection, now_ms - config->prune_days * DAY_MS);
+        sweeper->code = prune(connection, now_ms - config->prune_days * DAY_MS, config->is_exporting);
     if (sweeper->code == 0)
         sweeper->code = find_deleted(connection, sweeper);
 }

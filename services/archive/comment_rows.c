@@ -81,6 +81,17 @@ static int mark_deletions(struct db_connection *connection, const char *broadcas
     return code;
 }
 
+/* Up to here the broadcast's rows are complete: what is exported ends there (export_batch.h). */
+static int mark_ready(struct db_connection *connection, const char *broadcast, struct chat_event_id last)
+{
+    return db_exec(connection,
+                   "INSERT INTO export_cursors (source, broadcast_id, ready_ms, ready_sequence) VALUES ('comments', ?, "
+                   "?, ?) ON DUPLICATE KEY UPDATE ready_sequence = IF((VALUES(ready_ms), VALUES(ready_sequence)) > "
+                   "(ready_ms, ready_sequence), VALUES(ready_sequence), ready_sequence), "
+                   "ready_ms = GREATEST(ready_ms, VALUES(ready_ms))",
+                   DB_PARAMS(db_str(broadcast), db_int((int64_t)last.ms), db_int((int64_t)last.sequence)));
+}
+
 int comment_rows_write(struct db_connection *connection, const char *broadcast, const struct comment_row *rows,
                        size_t count)
 {
@@ -94,6 +105,8 @@ int comment_rows_write(struct db_connection *connection, const char *broadcast, 
     }
     if (code == 0)
         code = mark_deletions(connection, broadcast, rows, count);
+    if (code == 0 && count > 0)
+        code = mark_ready(connection, broadcast, rows[count - 1].id);
     if (code == 0)
         code = db_commit(connection);
     if (code != 0)

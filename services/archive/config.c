@@ -5,7 +5,8 @@
 
 #define FIELD(name) .offset = offsetof(struct archive_config, name)
 
-static const char *const die_after[] = {"none", "plan", "recording", "replay", "index", "row", "say", NULL};
+static const char *const die_after[] = {"none", "plan", "recording",  "replay",    "index",
+                                        "row",  "say",  "exportplan", "exportput", NULL};
 static const char *const store_schemes[] = {"file", "s3", NULL};
 
 const struct config_row archive_config_rows[] = {
@@ -53,6 +54,12 @@ const struct config_row archive_config_rows[] = {
     {"HANABI_ARCHIVE_PRUNE_DAYS", CONFIG_INT, "0",
      "comments of archives that stand for this long leave MySQL (days); 0: they stay", .min = 0, .max = 36500,
      FIELD(prune_days)},
+    {"HANABI_EXPORT", CONFIG_BOOL, "true", "events are exported to the store, for analysis; the same in all services",
+     FIELD(is_exporting)},
+    {"HANABI_ARCHIVE_EXPORT_INTERVAL_MS", CONFIG_INT, "60000", "time between two files of the same kind of event (ms)",
+     .min = 100, .max = 3600000, FIELD(export_interval_ms)},
+    {"HANABI_ARCHIVE_EXPORT_MAX_LINES", CONFIG_INT, "50000", "events in a batch of files; more make the next one",
+     .min = 1, .max = 1000000, FIELD(export_max_lines)},
     {"HANABI_ARCHIVE_DIE_AFTER", CONFIG_CHOICE, "none", "for tests: the process kills itself after this step",
      .choices = die_after, FIELD(die_after)},
     CONFIG_END,

@@ -6,6 +6,7 @@
 #include "archiver.h"
 #include "channel_cache.h"
 #include "channel_http.h"
+#include "exporter.h"
 
 #include "libcommon/db.h"
 #include "libcommon/http_server.h"
@@ -155,6 +156,7 @@ static int start(struct service *service, void *state)
     archive->archiver = archiver_create(archive);
     archive->sweeper = archive_sweeper_create(archive);
     archive->channels = channel_cache_create(archive);
+    archive->exporter = exporter_create(archive);
     return start_http(archive);
 }
 
@@ -177,6 +179,7 @@ static void on_drain_poll(evutil_socket_t fd, short events, void *context)
     struct archive *archive = context;
 
     if (movers_are_idle(archive) && archiver_is_idle(archive->archiver) && archive_sweeper_is_idle(archive->sweeper) &&
+        exporter_is_idle(archive->exporter) &&
         http_server_is_idle(archive->http))
         service_drained(archive->service);
 }
@@ -189,6 +192,7 @@ static void drain(struct service *service, void *state)
     drain_movers(archive);
     archiver_drain(archive->archiver);
     archive_sweeper_drain(archive->sweeper);
+    exporter_drain(archive->exporter);
     http_server_quiesce(archive->http);
     archive->drain_poll = event_new(service_loop(service), -1, EV_PERSIST, on_drain_poll, archive);
     event_add(archive->drain_poll, &period);
@@ -205,6 +209,7 @@ static void stop(struct service *service, void *state)
         archiver_drain(archive->archiver);
     if (archive->sweeper)
         archive_sweeper_drain(archive->sweeper);
+    exporter_drain(archive->exporter);
     if (archive->store)
         store_destroy(archive->store);
     archive->store = NULL;
@@ -226,6 +231,7 @@ static void stop(struct service *service, void *state)
     archiver_destroy(archive->archiver);
     archive_sweeper_destroy(archive->sweeper);
     channel_cache_destroy(archive->channels);
+    exporter_destroy(archive->exporter);
     if (archive->drain_poll)
         event_free(archive->drain_poll);
 }

@@ -19,6 +19,15 @@ static int write_ticks(struct db_connection *connection, const char *broadcast, 
     return code;
 }
 
+/* Up to here the ticks are complete: what archive exports ends there. */
+static int mark_ready(struct db_connection *connection, const char *broadcast, int64_t last_ms)
+{
+    return db_exec(connection,
+                   "INSERT INTO export_cursors (source, broadcast_id, ready_ms) VALUES ('loves', ?, ?)"
+                   " ON DUPLICATE KEY UPDATE ready_ms = GREATEST(ready_ms, VALUES(ready_ms))",
+                   DB_PARAMS(db_str(broadcast), db_int(last_ms)));
+}
+
 static int write_users(struct db_connection *connection, const char *broadcast, const struct love_user *users,
                        size_t count)
 {
@@ -45,6 +54,8 @@ int love_rows_write(struct db_connection *connection, const char *broadcast, int
                        DB_PARAMS(db_str(broadcast), db_int(total)));
     if (code == 0)
         code = write_ticks(connection, broadcast, ticks, tick_count);
+    if (code == 0 && tick_count > 0)
+        code = mark_ready(connection, broadcast, ticks[tick_count - 1].at_ms);
     if (code == 0)
         code = write_users(connection, broadcast, users, user_count);
     if (code == 0 && settle)
