@@ -13,7 +13,7 @@
  * PUBLISH are one atomic step.
  *
  * Events that are not in the log have no id, and a later one replaces an earlier one:
- *   {"type":"viewers","now","unique","at_ms"}  {"type":"love","total","at_ms"}
+ *   {"type":"viewers","now","peak","unique","at_ms"}  {"type":"love","total","at_ms"}
  * {"type":"state","state","version","at_ms"}
  *   {"type":"notice","notice","text","at_ms"}
  *
@@ -21,7 +21,14 @@
  * the order of the log; or one JSON object, from a chat process to chat processes and never for viewers:
  *   {"sync":"<instance>","id":"<last id in the log>"}   on a room's channel: whoever hears its own is subscribed, and
  *                                                       hears all that follows that id
- *   {"rooms":n}                                         on all: rooms 0 … n-1 exist now */
+ *   {"rooms":n}                                         on all: rooms 0 … n-1 exist now
+ *
+ * Who came and went, for archive to export (KEY_EXPORT_AUDIENCE; script_audience_log): a line each,
+ *   {"broadcast","type":"join","at_ms","session","instance","user":"<id>"|null,"role","room"}   room -1: sees them all
+ *   {"broadcast","type":"leave",…the same…,"stayed_ms"}
+ *   {"type":"process_start","at_ms","instance"}   whoever had a session in an earlier process of that name has left
+ *   {"type":"process_gone","at_ms","instance"}    whoever had a session there has left; may be said more than once
+ * "session" is unique; a session that has a join has one leave, unless its process was killed. */
 #pragma once
 
 #include "proto/broadcast.h"

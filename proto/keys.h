@@ -72,6 +72,19 @@
 /* hash {holder, token, …}, see libcommon/lease.h: who tells the chat and writes to MySQL */
 #define KEY_LEASE_LOVE "hanabi:lease:love:"
 
+/* stream: every change of a broadcast's state, field "e" = a JSON object {"broadcast","type":"state","at_ms","state",
+ * "version","reason"}, until archive has exported it; at most about EXPORT_STATES_MAX, the oldest go first */
+#define KEY_EXPORT_STATES "hanabi:export:states"
+#define EXPORT_STATES_MAX 100000
+
+/* stream: viewers who came and went, field "e" = JSON objects, a line each, see proto/chat.h; until archive has
+ * exported them. Bounded by the count of its bytes: what would be too much is refused */
+#define KEY_EXPORT_AUDIENCE "hanabi:export:audience"
+/* string: bytes that wait there */
+#define KEY_EXPORT_AUDIENCE_BYTES "hanabi:export:audience:bytes"
+/* string with expiry, by writer: number of its last batch there */
+#define KEY_EXPORT_AUDIENCE_WRITER "hanabi:export:audience:writer:"
+
 /* ---- media Redis ---- */
 
 /* stream: the last ~15 s of a publisher's media; fields: see proto/media_ring.h */

@@ -26,6 +26,9 @@ extern const struct redis_script script_love_settled; /* the broadcast is over a
 extern const struct redis_script script_love_restore; /* Redis came back empty */
 extern const struct redis_script script_love_seed;    /* what MySQL has, put back */
 
+extern const struct redis_script script_audience_log; /* chat: who came and went */
+extern const struct redis_script script_export_trim;  /* archive: what is exported leaves its stream */
+
 /* On the chat Redis. */
 extern const struct redis_script script_chat_say;        /* chat */
 extern const struct redis_script script_chat_append;     /* chat; whoever has an event for all viewers of a broadcast */
@@ -38,3 +41,4 @@ extern const struct redis_script script_chat_sync;       /* chat */
 extern const struct redis_script script_chat_missed;     /* chat */
 extern const struct redis_script script_chat_presence;   /* chat */
 extern const struct redis_script script_comments_moved;  /* archive */
+extern const struct redis_script script_audience_figures; /* archive, live-api */

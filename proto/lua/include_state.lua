@@ -21,6 +21,8 @@ local DAY_S = 86400
 local function publish_state(id, state, version, now, reason, request_id)
     redis.call('PUBLISH', '$CHANNEL_BROADCAST', cjson.encode({
         type = 'state', id = id, state = state, version = version, at_ms = now, reason = reason, request_id = request_id}))
+    redis.call('XADD', '$KEY_EXPORT_STATES', 'MAXLEN', '~', '$EXPORT_STATES_MAX', '*', 'e', '{"broadcast":"' .. id .. '","type":"state","at_ms":' ..
+        integer(now) .. ',"state":"' .. state .. '","version":' .. integer(version) .. ',"reason":' .. cjson.encode(reason) .. '}')
 end
 
 -- Returns the new version, or nil when the change is not legal from the state it is in.

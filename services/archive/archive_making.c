@@ -46,6 +46,7 @@ struct archive_making {
     bool is_stopped;
     int64_t began_ms;
     struct archive_plan plan;
+    int64_t peak, unique_viewers;
     struct recording recording;
     struct timeline timeline;
     struct replay replay;
@@ -153,6 +154,8 @@ static void write_row(struct archive_making *making, struct db_connection *conne
                                             .files = (int64_t)making->replay.files,
                                             .events = making->replay.events,
                                             .has_storyboard = making->recording.thumbnails > 0,
+                                            .peak = making->peak,
+                                            .unique_viewers = making->unique_viewers,
                                             .archived_at_ms = clock_wall_ms()};
 
     making->code = archive_row_finish(connection, making->id, &figures);
@@ -182,6 +185,24 @@ static void run(struct db_connection *connection, void *context)
     case STEP_SAY:
         break; /* not of the database */
     }
+}
+
+/* --- who watched
+ * ----------------------------------------------------------------------------------------------------------- */
+
+static void submit(struct archive_making *making);
+
+static void on_audience(int code, const redisReply *reply, void *context)
+{
+    struct archive_making *making = context;
+
+    if (code != 0 || reply->type != REDIS_REPLY_ARRAY || reply->elements != 3) {
+        fail(making, redis_link_strerror(code));
+        return;
+    }
+    making->peak = reply->element[1]->integer;
+    making->unique_viewers = reply->element[2]->integer;
+    submit(making);
 }
 
 /* --- the state
@@ -313,6 +334,12 @@ static void ran(int code, void *context)
         put_outputs(making);
 }
 
+static void submit(struct archive_making *making)
+{
+    if (archive_submit(making->archive, run, ran, making) != 0)
+        fail(making, db_strerror(DB_FULL));
+}
+
 static void begin_step(struct archive_making *making, enum step step)
 {
     making->step = step;
@@ -330,8 +357,11 @@ static void begin_step(struct archive_making *making, enum step step)
             put_outputs(making);
         else
             fail(making, "no memory");
-    } else if (archive_submit(making->archive, run, ran, making) != 0) {
-        fail(making, db_strerror(DB_FULL));
+    } else if (step == STEP_ROW) {
+        redis_link_script(redis_shards_link(&making->archive->redis, making->id), &script_audience_figures, on_audience,
+                          making, 1, (const char *[]){making->id}, NULL);
+    } else {
+        submit(making);
     }
 }
 

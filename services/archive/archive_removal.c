@@ -131,6 +131,8 @@ int archive_removal_rows(struct db_connection *connection, const struct archive_
     if (code == 0)
         code = db_exec(connection, "DELETE FROM export_cursors WHERE broadcast_id = ?", DB_PARAMS(db_str(removal->id)));
     if (code == 0)
+        code = db_exec(connection, "DELETE FROM audiences WHERE broadcast_id = ?", DB_PARAMS(db_str(removal->id)));
+    if (code == 0)
         code = db_exec(connection, "DELETE FROM renditions WHERE broadcast_id = ?", DB_PARAMS(db_str(removal->id)));
     if (code == 0)
         code = db_exec(connection, "DELETE FROM archives WHERE broadcast_id = ? AND state = 'deleting'",

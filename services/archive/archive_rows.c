@@ -44,6 +44,16 @@ int archive_row_plan(struct db_connection *connection, const char *id, struct ar
 
 int archive_row_finish(struct db_connection *connection, const char *id, const struct archive_figures *figures)
 {
+    /* Only ever more: a chat Redis that has come back empty takes nothing away. */
+    int code = db_exec(
+        connection,
+        "INSERT INTO audiences (broadcast_id, peak, unique_viewers, counted_at_ms) VALUES (?, ?, ?, ?) "
+        "ON DUPLICATE KEY UPDATE peak = GREATEST(peak, VALUES(peak)), unique_viewers = "
+        "GREATEST(unique_viewers, VALUES(unique_viewers)), counted_at_ms = VALUES(counted_at_ms)",
+        DB_PARAMS(db_str(id), db_int(figures->peak), db_int(figures->unique_viewers), db_int(figures->archived_at_ms)));
+
+    if (code != 0)
+        return code;
     return db_exec(connection,
                    "UPDATE archives SET state = 'archived', duration_ms = ?, segments = ?, files = ?, events = ?, "
                    "has_storyboard = ?, archived_at_ms = ? WHERE broadcast_id = ? AND state = 'making'",

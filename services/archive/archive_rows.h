@@ -20,6 +20,7 @@ struct archive_plan {
 struct archive_figures {
     int64_t duration_ms, segments, files, events, archived_at_ms;
     bool has_storyboard;
+    int64_t peak, unique_viewers; /* who watched */
 };
 
 int archive_row_plan(struct db_connection *connection, const char *id, struct archive_plan *plan);

@@ -9,7 +9,9 @@
 
 #define COLUMNS                                                                                                        \
     "SELECT b.id, b.title, b.owner_id, u.name, b.state, b.created_at_ms, b.live_at_ms, b.ended_at_ms, a.state, "       \
-    "a.visibility = 'private', a.duration_ms, a.segments, a.events, a.has_storyboard, a.archived_at_ms "
+    "a.visibility = 'private', a.duration_ms, a.segments, a.events, a.has_storyboard, a.archived_at_ms, w.peak, "      \
+    "w.unique_viewers "
+#define AUDIENCE "LEFT JOIN audiences w ON w.broadcast_id = b.id "
 
 static enum archive_row_state row_state_of(const char *name)
 {
@@ -38,6 +40,9 @@ static void take_row(const struct db_result *result, size_t i, struct archive_vi
     view->events = db_result_int(result, i, 12);
     view->has_storyboard = db_result_int(result, i, 13) != 0;
     view->archived_at_ms = db_result_int(result, i, 14);
+    view->has_audience = db_result_value(result, i, 15) != NULL;
+    view->peak = db_result_int(result, i, 15);
+    view->unique_viewers = db_result_int(result, i, 16);
 }
 
 int archive_view_load(struct db_connection *connection, const char *id, struct archive_view *view, bool *found)
@@ -45,7 +50,7 @@ int archive_view_load(struct db_connection *connection, const char *id, struct a
     struct db_result *result = NULL;
     int code = db_query(connection,
                         COLUMNS "FROM broadcasts b JOIN users u ON u.id = b.owner_id "
-                                "LEFT JOIN archives a ON a.broadcast_id = b.id WHERE b.id = ?",
+                                "LEFT JOIN archives a ON a.broadcast_id = b.id " AUDIENCE "WHERE b.id = ?",
                         DB_PARAMS(db_str(id)), 1, &result);
 
     *found = code == 0 && db_result_rows(result) == 1;
@@ -62,7 +67,7 @@ int archive_view_list(struct db_connection *connection, const struct archive_que
     int64_t before_ms = query->before_ms > 0 ? query->before_ms : INT64_MAX;
     int code = db_query(
         connection,
-        COLUMNS "FROM archives a JOIN broadcasts b ON b.id = a.broadcast_id JOIN users u ON u.id = b.owner_id "
+        COLUMNS "FROM archives a JOIN broadcasts b ON b.id = a.broadcast_id JOIN users u ON u.id = b.owner_id " AUDIENCE
                 "WHERE a.state = 'archived' AND (a.archived_at_ms < ? OR (a.archived_at_ms = ? AND "
                 "a.broadcast_id < ?)) AND (? OR a.visibility = 'public') AND (? = '' OR b.owner_id = ?) "
                 "ORDER BY a.archived_at_ms DESC, a.broadcast_id DESC LIMIT ?",
@@ -137,6 +142,10 @@ json_t *archive_view_to_json(const struct archive *archive, const struct archive
         abort();
     json_object_set_new(object, "duration_ms", stands ? json_integer(view->duration_ms) : json_null());
     json_object_set_new(object, "events", stands ? json_integer(view->events) : json_null());
+    json_object_set_new(object, "audience",
+                        view->has_audience ? json_pack("{s:I,s:I}", "peak", (json_int_t)view->peak, "unique",
+                                                       (json_int_t)view->unique_viewers)
+                                           : json_null());
     set_time(object, "created_at_ms", view->created_at_ms);
     set_time(object, "live_at_ms", view->live_at_ms);
     set_time(object, "ended_at_ms", view->ended_at_ms);

@@ -19,6 +19,8 @@ struct archive_view {
     enum archive_row_state row_state;
     bool is_private, has_storyboard;
     int64_t duration_ms, segments, events, archived_at_ms;
+    bool has_audience; /* false: it was not counted yet */
+    int64_t peak, unique_viewers;
 };
 
 struct archive_query {

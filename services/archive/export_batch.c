@@ -2,7 +2,7 @@
 
 #include "libcommon/clock.h"
 #include "libcommon/db.h"
-#include "libcommon/log.h"
+#include "proto/keys.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +26,9 @@ const struct export_source export_source_loves = {
              "',\"count\":', total - COALESCE((SELECT p.total FROM love_ticks p WHERE p.broadcast_id = "
              "love_ticks.broadcast_id AND p.at_ms < love_ticks.at_ms ORDER BY p.at_ms DESC LIMIT 1), 0), '}') "
              "FROM love_ticks WHERE " BETWEEN("0") " LIMIT " ROWS};
+
+const struct export_source export_source_states = {.name = "states", .stream = KEY_EXPORT_STATES};
+const struct export_source export_source_audience = {.name = "audience", .stream = KEY_EXPORT_AUDIENCE};
 
 /* --- the rows of a range --- */
 
@@ -169,11 +172,64 @@ static int repeat(struct db_connection *connection, struct export_batch *batch)
     return code;
 }
 
+/* Of a stream it is known where the last batch ended, or what the planned one covers. */
+static int find_stream_range(struct export_batch *batch, const char *ranges)
+{
+    struct export_range *range = &batch->ranges[0];
+
+    if (export_ranges_parse(ranges, batch->ranges, &batch->ranges_count) != 0 || batch->ranges_count > 1)
+        return DB_FAILED;
+    if (batch->ranges_count == 0)
+        *range = (struct export_range){.broadcast = EXPORT_ALL};
+    else if (!batch->is_planned)
+        range->from = range->to;
+    batch->ranges_count = 1;
+    batch->outcome = EXPORT_READ;
+    return 0;
+}
+
+static void add_entry_line(struct export_batch *batch, const char *line, size_t len)
+{
+    json_t *event = json_loadb(line, len, 0, NULL);
+    const char *type = json_string_value(json_object_get(event, "type"));
+    int64_t at_ms = json_integer_value(json_object_get(event, "at_ms"));
+
+    if (type && at_ms > 0)
+        export_files_add(&batch->files, type, at_ms, "", line, len);
+    else
+        batch->odd_lines++;
+    json_decref(event);
+}
+
+int export_batch_take_entries(struct db_connection *connection, struct export_batch *batch)
+{
+    const char *at = (const char *)batch->entries.data, *end = at + batch->entries.len;
+    int code;
+
+    while (at < end) {
+        const char *feed = memchr(at, '\n', (size_t)(end - at));
+        size_t len = (size_t)((feed ? feed : end) - at);
+
+        if (len > 0)
+            add_entry_line(batch, at, len);
+        at += len + 1;
+    }
+    code = batch->is_planned ? check_open(connection, batch) : claim(connection, batch);
+    if (code == 0)
+        batch->outcome = EXPORT_READY;
+    return code;
+}
+
+/* An archive that is to be deleted waits for what is not exported of it: then it is time at once. */
+static const char select_state[] =
+    "SELECT number, ranges, is_done, done_at_ms, EXISTS (SELECT 1 FROM archives a JOIN export_cursors c ON "
+    "c.broadcast_id = a.broadcast_id WHERE a.state = 'deleting' AND c.source = exports.source AND c.is_pending = 1) "
+    "FROM exports WHERE source = ?";
+
 int export_batch_read(struct db_connection *connection, struct export_batch *batch)
 {
     struct db_result *result = NULL;
-    int code = db_query(connection, "SELECT number, ranges, is_done, done_at_ms FROM exports WHERE source = ?",
-                        DB_PARAMS(db_str(batch->source->name)), 1, &result);
+    int code = db_query(connection, select_state, DB_PARAMS(db_str(batch->source->name)), 1, &result);
 
     if (code == 0 && db_result_rows(result) != 1)
         code = DB_FAILED;
@@ -181,14 +237,18 @@ int export_batch_read(struct db_connection *connection, struct export_batch *bat
         goto out;
     batch->outcome = EXPORT_NOTHING;
     batch->number = db_result_int(result, 0, 0);
-    if (!db_result_int(result, 0, 2)) {
+    batch->is_planned = db_result_int(result, 0, 2) == 0;
+    bool is_due = db_result_int(result, 0, 4) || db_result_int(result, 0, 3) + batch->interval_ms <= clock_wall_ms();
+    if (batch->source->stream) {
+        if (batch->is_planned || is_due)
+            code = find_stream_range(batch, db_result_value(result, 0, 1));
+    } else if (batch->is_planned) {
         code = export_ranges_parse(db_result_value(result, 0, 1), batch->ranges, &batch->ranges_count) == 0
                    ? repeat(connection, batch)
                    : DB_FAILED;
-        goto out;
-    }
-    if (db_result_int(result, 0, 3) + batch->interval_ms <= clock_wall_ms())
+    } else if (is_due) {
         code = plan(connection, batch);
+    }
 out:
     db_result_free(result);
     return code;
@@ -231,6 +291,7 @@ int export_batch_finish(struct db_connection *connection, const struct export_ba
 void export_batch_clear(struct export_batch *batch)
 {
     export_files_clear(&batch->files);
-    batch->ranges_count = 0;
+    buffer_clear(&batch->entries);
+    batch->ranges_count = batch->odd_lines = 0;
     batch->is_full = false;
 }

@@ -12,15 +12,18 @@
 
 struct db_connection;
 
-/* How an export's rows are read; a stream of Redis has none. */
+/* Where events come from: rows of MySQL, or a stream of Redis. */
 struct export_source {
     const char *name; /* of the row in `exports`, and in the files' names */
-    const char *sql;  /* rows of one broadcast between two ids, in order: at_ms, sequence, kind, room, event */
+    const char *sql;  /* rows of one broadcast between two ids, in order: at_ms, sequence, kind, room, event; or NULL */
+    const char *stream; /* its key on the state Redis; or NULL */
 };
-extern const struct export_source export_source_comments, export_source_loves;
+extern const struct export_source export_source_comments, export_source_loves, export_source_states,
+    export_source_audience;
 
 enum export_outcome {
     EXPORT_NOTHING, /* new, or not yet time for the next batch */
+    EXPORT_READ,    /* a stream: its entries in ranges[0] are to be read */
     EXPORT_READY,   /* the files are to be put to the store, then export_batch_finish() */
 };
 
@@ -30,15 +33,21 @@ struct export_batch {
     size_t max_lines;
     enum export_outcome outcome;
     int64_t number;
-    bool is_full; /* more waits */
+    bool is_planned;  /* it was, before this attempt */
+    bool is_full;     /* more waits */
+    size_t odd_lines; /* that could not be read: passed over */
     struct export_range ranges[EXPORT_MAX_RANGES];
     size_t ranges_count;
+    struct buffer entries; /* of a stream: lines as they stand there */
     struct export_files files;
 };
 
-/* Finds the planned batch, or plans the next one, and reads it. 0 or a db_error (DB_CONFLICT: another process has gone
- * on with this source). */
+/* Finds the planned batch, or plans the next one, and reads it; of a stream, only finds out what is to be read. 0 or a
+ * db_error (DB_CONFLICT: another process has gone on with this source). */
 int export_batch_read(struct db_connection *connection, struct export_batch *batch);
+/* A stream's entries have been read, up to ranges[0].to: plans the batch if it is not planned, and sorts the lines. As
+ * export_batch_read(). */
+int export_batch_take_entries(struct db_connection *connection, struct export_batch *batch);
 /* All its files stand. Repeating it changes nothing. 0 or a db_error. */
 int export_batch_finish(struct db_connection *connection, const struct export_batch *batch);
 void export_batch_clear(struct export_batch *batch);

@@ -7,11 +7,14 @@
 #include "libcommon/lease.h"
 #include "libcommon/log.h"
 #include "libcommon/metrics.h"
+#include "libcommon/redis_link.h"
 #include "libcommon/service.h"
 #include "libcommon/store.h"
 #include "proto/keys.h"
+#include "proto/scripts.h"
 
 #include <event2/event.h>
+#include <hiredis/hiredis.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,10 +22,15 @@
 
 #define FIRST_MS 50
 #define RETRY_MS 500
+/* Entries of a stream that are read at once: chat's have 48 KiB each at most. */
+#define ENTRIES         "200"
+#define MAX_ENTRY_BYTES (16u << 20) /* and of a batch, about */
 /* How often it is looked whether the next batch is due: the interval is counted from the last one, whoever made it. */
 #define LOOKS_PER_INTERVAL 4
+#define LOOK_MOST_MS       2000
 
-static const struct export_source *const sources[] = {&export_source_comments, &export_source_loves};
+static const struct export_source *const sources[] = {&export_source_comments, &export_source_loves,
+                                                      &export_source_states, &export_source_audience};
 #define SOURCES (sizeof(sources) / sizeof(sources[0]))
 
 /* A source, and what is being done about it. */
@@ -32,7 +40,8 @@ struct export_work {
     struct lease *lease;
     struct export_batch batch;
     bool is_busy, is_lost;
-    size_t pending; /* files on their way to the store */
+    struct chat_event_id read_to; /* of a stream */
+    size_t pending;               /* files on their way to the store */
     bool has_failed_put;
     int code;
     int64_t caught_up_ms; /* monotonic: when nothing waited */
@@ -70,7 +79,9 @@ static void rest(struct export_work *work, int64_t delay_ms)
 
 static int64_t look_every_ms(const struct export_work *work)
 {
-    return work->exporter->archive->config.export_interval_ms / LOOKS_PER_INTERVAL + 1;
+    int64_t every_ms = work->exporter->archive->config.export_interval_ms / LOOKS_PER_INTERVAL + 1;
+
+    return every_ms < LOOK_MOST_MS ? every_ms : LOOK_MOST_MS;
 }
 
 static void fail(struct export_work *work, const char *step, const char *why)
@@ -96,6 +107,17 @@ static void die_if_told(const struct export_work *work, const char *step)
 /* --- the end of a batch
  * ---------------------------------------------------------------------------------------------------- */
 
+/* If it does not come to this, the next batch's will do it too. */
+static void trim_stream(struct export_work *work)
+{
+    char to[CHAT_EVENT_ID_SIZE], bytes[24];
+
+    snprintf(bytes, sizeof(bytes), "%zu", work->batch.entries.len);
+    redis_link_script(
+        work->exporter->archive->state, &script_export_trim, NULL, NULL, 3,
+        (const char *[]){work->batch.source->stream, chat_event_id_format(work->batch.ranges[0].to, to), bytes}, NULL);
+}
+
 static void run_finish(struct db_connection *connection, void *context)
 {
     struct export_work *work = context;
@@ -114,6 +136,8 @@ static void on_finished(int code, void *context)
     }
     metric_add(work->lines, (double)work->batch.files.lines);
     metric_add(work->files, (double)work->batch.files.count);
+    if (work->batch.source->stream && !must_stop(work))
+        trim_stream(work);
     if (must_stop(work)) {
         rest(work, 0);
     } else if (work->batch.is_full) {
@@ -183,6 +207,76 @@ static void put_files(struct export_work *work)
 /* --- its beginning
  * --------------------------------------------------------------------------------------------------------- */
 
+static void run_take(struct db_connection *connection, void *context)
+{
+    struct export_work *work = context;
+
+    work->code = export_batch_take_entries(connection, &work->batch);
+    if (work->code == 0 && export_files_compress(&work->batch.files) != 0)
+        abort();
+}
+
+static void on_read(int code, void *context);
+static void read_entries(struct export_work *work);
+
+/* What is no entry of ours is passed over. */
+static void take_entry(struct export_batch *batch, struct chat_event_id *read_to, const redisReply *entry)
+{
+    struct chat_event_id id;
+    const redisReply *fields = entry->element[1];
+
+    if (chat_event_id_parse(entry->element[0]->str, &id) != 0)
+        return;
+    *read_to = id;
+    if (fields->elements < 2 || fields->element[1]->type != REDIS_REPLY_STRING)
+        return;
+    if (buffer_append(&batch->entries, fields->element[1]->str, fields->element[1]->len) != 0)
+        abort();
+    if (fields->element[1]->len > 0 && batch->entries.data[batch->entries.len - 1] != '\n' &&
+        buffer_append(&batch->entries, "\n", 1) != 0)
+        abort();
+}
+
+static void on_entries(int code, const redisReply *reply, void *context)
+{
+    struct export_work *work = context;
+    struct export_batch *batch = &work->batch;
+
+    if (code != 0 || reply->type != REDIS_REPLY_ARRAY) {
+        fail(work, "read", redis_link_strerror(code));
+        return;
+    }
+    for (size_t i = 0; i < reply->elements; i++)
+        take_entry(batch, &work->read_to, reply->element[i]);
+    bool is_more = reply->elements == (size_t)atoi(ENTRIES);
+    if (must_stop(work)) {
+        rest(work, 0);
+    } else if (is_more && (batch->is_planned || batch->entries.len < MAX_ENTRY_BYTES)) {
+        read_entries(work);
+    } else if (batch->entries.len == 0 && !batch->is_planned) {
+        work->caught_up_ms = clock_monotonic_ms();
+        rest(work, look_every_ms(work));
+    } else {
+        batch->is_full = is_more || batch->is_planned;
+        if (!batch->is_planned)
+            batch->ranges[0].to = work->read_to;
+        if (archive_submit(work->exporter->archive, run_take, on_read, work) != 0)
+            fail(work, "read", db_strerror(DB_FULL));
+    }
+}
+
+/* Behind what has been read. */
+static void read_entries(struct export_work *work)
+{
+    char after[CHAT_EVENT_ID_SIZE + 1] = "(", to[CHAT_EVENT_ID_SIZE] = "+";
+
+    chat_event_id_format(work->read_to, after + 1);
+    if (work->batch.is_planned)
+        chat_event_id_format(work->batch.ranges[0].to, to);
+    redis_link_command(work->exporter->archive->state, on_entries, work, 6,
+                       (const char *[]){"XRANGE", work->batch.source->stream, after, to, "COUNT", ENTRIES}, NULL);
+}
+
 static void run_read(struct db_connection *connection, void *context)
 {
     struct export_work *work = context;
@@ -197,6 +291,9 @@ static void on_read(int code, void *context)
     struct export_work *work = context;
 
     code = code != 0 ? code : work->code;
+    if (work->batch.odd_lines > 0)
+        log_limited(&work->exporter->limiter, LOG_LEVEL_WARN, "export.odd_lines",
+                    log_str("source", work->batch.source->name), log_int("lines", (int64_t)work->batch.odd_lines));
     if (code == DB_CONFLICT) {
         rest(work, look_every_ms(work)); /* another process has gone on */
     } else if (code != 0) {
@@ -206,6 +303,9 @@ static void on_read(int code, void *context)
         rest(work, look_every_ms(work));
     } else if (must_stop(work)) {
         rest(work, 0);
+    } else if (work->batch.outcome == EXPORT_READ) {
+        work->read_to = work->batch.ranges[0].from;
+        read_entries(work);
     } else {
         put_files(work);
     }
@@ -274,6 +374,7 @@ static void work_init(struct export_work *work, struct exporter *exporter, const
     snprintf(labels, sizeof(labels), "source=\"%s\"", source->name);
     work->exporter = exporter;
     work->batch.source = source;
+    buffer_init(&work->batch.entries, SIZE_MAX / 4); /* bounded where it is read */
     work->caught_up_ms = clock_monotonic_ms();
     work->lag = metrics_gauge(metrics, "hanabi_archive_export_lag_seconds",
                               "since nothing waited to be exported, as seen by who exports", labels);

@@ -179,8 +179,7 @@ static void on_drain_poll(evutil_socket_t fd, short events, void *context)
     struct archive *archive = context;
 
     if (movers_are_idle(archive) && archiver_is_idle(archive->archiver) && archive_sweeper_is_idle(archive->sweeper) &&
-        exporter_is_idle(archive->exporter) &&
-        http_server_is_idle(archive->http))
+        exporter_is_idle(archive->exporter) && http_server_is_idle(archive->http))
         service_drained(archive->service);
 }
 

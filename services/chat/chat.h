@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct audience_log;
 struct broadcast;
 struct db;
 struct event;
@@ -34,6 +35,8 @@ struct chat_config {
     int64_t room_budget, broadcaster_budget;
     int64_t rate_burst, rate_per_10s, room_rate, duplicate_ms;
     int64_t max_connections, memory_mb, socket_send_kb, slow_ms, ping_s;
+    bool is_exporting;
+    int64_t audience_log_ms, audience_log_pending, audience_log_mb;
     int64_t append_pending, history, presence_ms, reap_ms, drain_spread_ms, retry_after_ms;
 };
 extern const struct config_row chat_config_rows[];
@@ -80,6 +83,7 @@ struct chat {
     struct table *senders;    /* "broadcast|user" -> struct sender, see handle_comment.c */
     struct broadcast *touched;
     uint64_t next_audience, next_reader;
+    struct audience_log *audience_log; /* NULL: off */
     struct settings *settings;
 
     /* Any thread: what admission control looks at. */

@@ -61,4 +61,6 @@ struct connection {
     enum chat_role role;
     int pending; /* callbacks under way that will touch this connection */
     bool has_left, is_waiting, is_welcome;
+    uint64_t session;  /* see audience_log.h */
+    int64_t joined_ms; /* monotonic */
 };

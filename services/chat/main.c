@@ -1,4 +1,5 @@
 /* chat: see README.md. */
+#include "audience_log.h"
 #include "chat.h"
 #include "connection.h"
 #include "room.h"
@@ -174,8 +175,9 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
     }
     join_step_touched(chat);
     flush_log_writers(chat);
+    audience_log_tick(chat, now_ms);
     if (chat->is_draining && chat->workers_quiet == chat->worker_count && table_count(chat->broadcasts) == 0 &&
-        log_writers_are_idle(chat))
+        log_writers_are_idle(chat) && audience_log_is_idle(chat))
         service_drained(chat->service);
 }
 
@@ -339,6 +341,7 @@ static int start(struct service *service, void *state)
     message_queue_init(&chat->inbox, wake, chat);
     make_metrics(chat);
     raise_file_limit(chat);
+    chat->audience_log = audience_log_create(chat);
     chat->settings = settings_create(chat);
     chat->db = db_create(service_loop(service), chat->config.mysql_url, &db);
     if (!chat->db) {
@@ -399,6 +402,7 @@ static void stop(struct service *service, void *state)
         redis_link_destroy(chat->shards[i].redis);
         log_writer_destroy(chat->shards[i].log_writer);
     }
+    audience_log_destroy(chat->audience_log);
     settings_destroy(chat->settings);
     table_destroy(chat->broadcasts, broadcast_free);
     table_destroy(chat->senders, free);

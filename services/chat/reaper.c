@@ -1,4 +1,5 @@
 /* Places of processes that died. Any live one gives them back; repeating it is harmless. */
+#include "audience_log.h"
 #include "chat.h"
 #include "room.h"
 
@@ -18,8 +19,10 @@ static void on_reaped(int code, const struct redisReply *reply, void *context)
 
     if (code != 0 || reply->type != REDIS_REPLY_ARRAY)
         return;
-    for (size_t i = 0; i < reply->elements; i++)
+    for (size_t i = 0; i < reply->elements; i++) {
         log_warn("chat.instance_reaped", log_str("gone", reply->element[i]->str));
+        audience_log_gone(chat, reply->element[i]->str);
+    }
     metric_add(chat->metrics.reaped, (double)reply->elements);
 }
 

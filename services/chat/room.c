@@ -1,4 +1,5 @@
 #include "room.h"
+#include "audience_log.h"
 #include "table.h"
 #include "worker.h"
 
@@ -147,6 +148,7 @@ void room_enter(struct room *room, struct connection *connection)
         room->first->room_previous = connection;
     room->first = connection;
     room->worker_count[connection->worker->index]++;
+    audience_log_join(chat, connection);
     if (room->count++ == 0) {
         metric_add(chat->metrics.rooms, 1);
         broadcast_update_channels(room->broadcast);
@@ -161,6 +163,7 @@ void room_leave(struct connection *connection)
 {
     struct room *room = connection->room;
 
+    audience_log_leave(room->broadcast->chat, connection);
     if (connection->room_previous)
         connection->room_previous->room_next = connection->room_next;
     else

@@ -74,6 +74,23 @@ int broadcast_row_load(struct db_connection *connection, const char *id, struct 
     return code;
 }
 
+int audience_row_load(struct db_connection *connection, const char *id, struct audience *audience)
+{
+    struct db_result *result = NULL;
+    int code = db_query(connection, "SELECT peak, unique_viewers FROM audiences WHERE broadcast_id = ?",
+                        DB_PARAMS(db_str(id)), 1, &result);
+
+    if (code == 0 && db_result_rows(result) == 1) {
+        int64_t peak = db_result_int(result, 0, 0), unique = db_result_int(result, 0, 1);
+
+        audience->is_known = true;
+        audience->peak = peak > audience->peak ? peak : audience->peak;
+        audience->unique = unique > audience->unique ? unique : audience->unique;
+    }
+    db_result_free(result);
+    return code;
+}
+
 int broadcast_row_list(struct db_connection *connection, const struct broadcast_query *query,
                        struct broadcast_view *views, size_t *count)
 {

@@ -33,6 +33,8 @@ int broadcast_row_insert(struct db_connection *connection, const struct broadcas
                          int64_t grace_ms);
 /* `found` false: no such row. */
 int broadcast_row_load(struct db_connection *connection, const char *id, struct broadcast_view *view, bool *found);
+/* As of its end; `audience` is left as it is where it says more, or where nothing stands. */
+int audience_row_load(struct db_connection *connection, const char *id, struct audience *audience);
 /* Newest first; `views` has room for query->limit + 1 rows, so that the caller sees whether there are more. */
 int broadcast_row_list(struct db_connection *connection, const struct broadcast_query *query,
                        struct broadcast_view *views, size_t *count);

@@ -107,6 +107,12 @@ struct broadcast_view {
     size_t key_sealed_len; /* 0: none */
 };
 
+/* Who watches it. */
+struct audience {
+    bool is_known;
+    int64_t now, peak, unique;
+};
+
 /* --- broadcast_view.c --- */
 
 /* `for_owner`: with stream key and RTMP address. */

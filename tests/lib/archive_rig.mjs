@@ -66,7 +66,7 @@ export class ArchiveRig {
         const name = `archive-${this.services.length}`;
         const service = new Supervised({ name, command: bin, restart, logFile: path.join(this.dir, `${name}.log`), env: { ...process.env, HANABI_INSTANCE: name, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`,
             HANABI_REDIS_URL: `redis://127.0.0.1:${this.redisPort}`, HANABI_MYSQL_URL: this.mysqlUrl, HANABI_STORE_URL: `file://${this.storeDir}`, HANABI_STORE_SYNC: 'false',
-            HANABI_ARCHIVE_LISTEN: `127.0.0.1:${port}`, HANABI_JWT_SECRET: secrets.jwt, HANABI_HLS_SECRET: secrets.hls, HANABI_SEAL_SECRET: secrets.seal, HANABI_ARCHIVE_SETTLE_MS: '0', ...env } });
+            HANABI_ARCHIVE_LISTEN: `127.0.0.1:${port}`, HANABI_JWT_SECRET: secrets.jwt, HANABI_HLS_SECRET: secrets.hls, HANABI_SEAL_SECRET: secrets.seal, HANABI_ARCHIVE_SETTLE_MS: '0', HANABI_ARCHIVE_EXPORT_INTERVAL_MS: '1000', ...env } });
         Object.assign(service, { origin: `http://127.0.0.1:${port}`, admin: `http://127.0.0.1:${admin}` });
         this.services.push(service);
         service.start();

@@ -17,7 +17,7 @@ export class Exports {
     /** Rows as objects with plain numbers; `$kind` in the text stands for all files of that kind. */
     async query(text) {
         const files = (kind) => `read_json('${this.dir}/${kind}/*/*/*.ndjson.gz', format = 'newline_delimited', hive_partitioning = true, hive_types = {'dt': DATE, 'hour': VARCHAR}, union_by_name = true, sample_size = -1)`;
-        const reader = await this.connection.runAndReadAll(text.replace(/\$([a-z]+)/g, (_, kind) => files(kind)));
+        const reader = await this.connection.runAndReadAll(text.replace(/\$([a-z_]+)/g, (_, kind) => files(kind)));
         return reader.getRowObjectsJson().map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, typeof value === 'string' && /^-?\d{1,15}$/.test(value) ? Number(value) : value])));
     }
 

@@ -45,6 +45,16 @@ export class UploaderRig {
 
     log(name) { return path.join(this.dir, 'logs', `${name}.log`); }
 
+    /** archive, on the same store. */
+    async addArchive(env = {}) {
+        const archive = new Supervised({ name: 'archive', command: path.join(binDir, 'archive'), logFile: this.log('archive'), restart: false, env: { PATH: process.env.PATH, HANABI_REDIS_URL: `redis://127.0.0.1:${this.statePort}`,
+            HANABI_MYSQL_URL: this.mysqlUrl, HANABI_ADMIN_LISTEN: '127.0.0.1:0', HANABI_ARCHIVE_LISTEN: '127.0.0.1:0', HANABI_STORE_URL: this.storeUrl, HANABI_ARCHIVE_EXPORT_INTERVAL_MS: '200',
+            HANABI_JWT_SECRET: 'j', HANABI_HLS_SECRET: 'h', HANABI_SEAL_SECRET: 's', ASAN_OPTIONS: 'detect_leaks=1', ...this.env, ...env } });
+        archive.start();
+        atEnd(() => archive.stop());
+        return archive;
+    }
+
     async addUploader(env = {}) {
         const index = this.uploaders.length, name = `segment-uploader-${index}`, admin = await freePort();
         const uploader = new Supervised({ name, command: path.join(binDir, 'segment-uploader'), logFile: this.log(name), restart: false,

@@ -36,6 +36,15 @@ before(async () => {
     await waitFor('ready', async () => { const r = await rig.ready(); if (!r.ok) throw new Error(JSON.stringify(r)); return true; }, 15000);
 });
 
+test('events are exported to a bucket: the partition is in the name of the object', { timeout: 30000 }, async () => {
+    const archive = await rig.addArchive();
+    const [id] = await rig.redis.script('chat_append', 'exported', '0', '"type":"comment","user":{"id":"u1","name":"n"},"text":"花火"}');
+    const [date, time] = new Date(Number(id.split('-')[0])).toISOString().split('T');
+    const name = `export/comment/dt%3D${date}/hour%3D${time.slice(0, 2)}/comments-0000000001.ndjson.gz`;
+    await waitFor('the file', async () => (await object(name)).status === 200, 15000, 200);
+    await archive.stop();
+});
+
 test('the whole path', async () => {
     const t = await newBroadcast().open(), took = [];
     for (let i = 0; i < 10; i += 1) {

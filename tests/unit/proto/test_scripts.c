@@ -377,6 +377,55 @@ static void test_an_outbox_id_is_delivered_once(void **state)
     assert_string_equal(ask("XLEN %sd1", KEY_CHAT_LOG), "3");
 }
 
+/* Each batch of a writer stands once however often it is said, no more waits than may, and what is exported goes. */
+static void test_who_came_and_went_is_logged_once(void **state)
+{
+    const char *batch = "{\"type\":\"join\",\"at_ms\":1}\n{\"type\":\"leave\",\"at_ms\":2}\n";
+    char first[64], bytes[24];
+
+    snprintf(bytes, sizeof(bytes), "%zu", strlen(batch));
+    assert_string_equal(ANSWER(script_audience_log, "w1", "1", "100", batch), "1");
+    assert_string_equal(ANSWER(script_audience_log, "w1", "1", "100", batch), "1");
+    assert_string_equal(ask("XLEN %s", KEY_EXPORT_AUDIENCE), "1");
+    assert_string_equal(ask("GET %s", KEY_EXPORT_AUDIENCE_BYTES), bytes);
+    assert_string_equal(ANSWER(script_audience_log, "w2", "1", "60", batch), "0");
+    assert_string_equal(ANSWER(script_audience_log, "w1", "2", "60", batch), "0");
+    redisReply *entries = redisCommand(redis, "XRANGE %s - +", KEY_EXPORT_AUDIENCE);
+    snprintf(first, sizeof(first), "%s", entries->element[0]->element[0]->str);
+    freeReplyObject(entries);
+    assert_string_equal(ANSWER(script_audience_log, "w2", "1", "1000", batch), "1");
+    assert_string_equal(ANSWER(script_export_trim, KEY_EXPORT_AUDIENCE, first, bytes), "1");
+    assert_string_equal(ANSWER(script_export_trim, KEY_EXPORT_AUDIENCE, first, bytes), "0");
+    assert_string_equal(ask("XLEN %s", KEY_EXPORT_AUDIENCE), "1");
+    assert_string_equal(ask("GET %s", KEY_EXPORT_AUDIENCE_BYTES), bytes);
+    assert_string_equal(ANSWER(script_export_trim, KEY_EXPORT_AUDIENCE, "9999999999999-0", "7"), "1");
+    assert_string_equal(ask("GET %s", KEY_EXPORT_AUDIENCE_BYTES), ""); /* empty: counted anew */
+}
+
+static void test_every_change_of_state_is_to_be_exported(void **state)
+{
+    char want[300];
+
+    ask("DEL %s", KEY_EXPORT_STATES);
+    assert_string_equal(
+        ANSWER(script_broadcast_create, "told", "scheduled", "t", "o", "o", "", "60000", "0", "0", "created"), "1");
+    assert_published("told", BROADCAST_SCHEDULED);
+    assert_string_equal(ANSWER(script_broadcast_end, "told", "it \"ends\""), "ok");
+    assert_published("told", BROADCAST_ENDED);
+    assert_string_equal(ANSWER(script_broadcast_end, "told", "again"), "illegal");
+    redisReply *entries = redisCommand(redis, "XRANGE %s - +", KEY_EXPORT_STATES);
+    assert_int_equal(entries->elements, 2);
+    const char *line = entries->element[1]->element[1]->element[1]->str;
+    json_t *event = json_loads(line, 0, NULL);
+    snprintf(want, sizeof(want),
+             "{\"broadcast\":\"told\",\"type\":\"state\",\"at_ms\":%lld,\"state\":\"ended\",\"version\":%lld,"
+             "\"reason\":\"it \\\"ends\\\"\"}",
+             (long long)json_integer_value(json_object_get(event, "at_ms")), (long long)version_of("told"));
+    assert_string_equal(line, want);
+    json_decref(event);
+    freeReplyObject(entries);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -390,6 +439,8 @@ int main(void)
         cmocka_unit_test(test_segments_are_fenced),
         cmocka_unit_test(test_restored_after_a_loss),
         cmocka_unit_test(test_an_outbox_id_is_delivered_once),
+        cmocka_unit_test(test_who_came_and_went_is_logged_once),
+        cmocka_unit_test(test_every_change_of_state_is_to_be_exported),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
