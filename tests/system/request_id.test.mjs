@@ -82,6 +82,13 @@ test('the owner ends a broadcast: ingest says which request has sent the publish
     t.diagnostic(events('ingest-0', id).join());
 });
 
+test('a service that is away: the edge\'s own answer has the id, too', async () => {
+    await stack.service('settings-sync').stop();
+    const answer = await api(stack, 'GET', '/settings', { token: session.token, headers: { 'X-Request-Id': 'follow-this.away_1' } });
+    assert.equal(answer.status, 503);
+    assert.equal(answer.headers.get('x-request-id'), 'follow-this.away_1');
+});
+
 test('lines that no request has caused carry none, and nobody carries two', () => {
     const all = ['live-api-0', 'settings-sync-0', 'chat-0', 'chat-1'].flatMap((name) => fs.readFileSync(stack.log(name), 'utf8').split('\n')).filter((line) => line.startsWith('{'));
     assert.ok(all.filter((line) => line.includes('"event":"service.started"')).every((line) => !line.includes('"request_id"')));
