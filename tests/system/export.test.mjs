@@ -71,4 +71,18 @@ test('10,000 comments in five broadcasts while two processes are killed at rando
     assert.deepEqual(await exports.map("SELECT broadcast, COUNT(*) FROM $comment WHERE broadcast LIKE 'b%' GROUP BY 1"), want);
     assert.deepEqual(await exports.map("SELECT broadcast, COUNT(DISTINCT id) FROM $comment WHERE broadcast LIKE 'b%' GROUP BY 1"), want);
     t.diagnostic(`${kills.length} kills, ${Object.keys(exports.files()).length} files`);
+    await Promise.all(services.map((service) => service.stop()));
+});
+
+test('switched off: nothing is exported, and what waited is when it is switched on', { timeout: 30000 }, async () => {
+    const off = await archive({ HANABI_EXPORT: 'false' });
+    await rig.say('off', 50, (i) => Date.now() + i);
+    await waitFor('it stands in MySQL', async () => (await comments("broadcast_id = 'off'")).off === 50, 10000, 100);
+    await waitFor('no series tells of an export', async () => !(await (await fetch(`${off.admin}/metrics`)).text()).includes('hanabi_archive_export'), 5000);
+    assert.deepEqual(await exports.map("SELECT broadcast, COUNT(*) FROM $comment WHERE broadcast = 'off' GROUP BY 1"), {});
+    await off.stop();
+    const on = await archive();
+    await caughtUp();
+    assert.deepEqual(await exports.map("SELECT broadcast, COUNT(*) FROM $comment WHERE broadcast = 'off' GROUP BY 1"), { off: 50 });
+    await on.stop();
 });
