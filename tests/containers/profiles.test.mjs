@@ -104,8 +104,7 @@ test('Prometheus: scrapes every container, knows the alerts; every panel shows s
         for (const [title, expression] of expressions) if ((await query(expression)).length === 0) empty.push(`${title}: ${expression}`);
         return empty.length === 0;
     }, 60000, 2000).catch((error) => assert.fail(`${error.message}\n${empty.join('\n')}`));
-    const drawn = (await query('sum(hanabi_ingest_publishers)'))[0].value[1];
-    assert.equal(drawn, '1', 'publishers');
+    await waitFor('the publisher is counted', async () => (await query('sum(hanabi_ingest_publishers)'))[0].value[1] === '1', 20000, 1000);
     t.diagnostic(`${containers} containers, ${written.length} alerts, ${expressions.length} expressions of the dashboards, each with data`);
     await api(stack, 'POST', `/broadcasts/${broadcast.id}/end`, { token: broadcast.token });
 });
