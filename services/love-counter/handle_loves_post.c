@@ -4,6 +4,7 @@
 
 #include "libcommon/clock.h"
 #include "libcommon/http_auth.h"
+#include "libcommon/token_memory.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -30,13 +31,13 @@ void love_reply_unavailable(struct http_request *request, const char *what)
 static bool authenticate(struct love_counter *counter, struct http_request *request, const json_t *body,
                          struct access_token *caller)
 {
-    const char *secret = counter->config.jwt_secret, *token = json_string_value(json_object_get(body, "token"));
+    const char *token = json_string_value(json_object_get(body, "token"));
 
     if (http_request_header(request, "Authorization") || !token) {
-        if (!http_auth_require(request, secret, caller))
+        if (!http_auth_require_known(request, counter->tokens, caller))
             return false;
     } else {
-        int error = access_token_verify(token, secret, clock_wall_ms() / 1000, caller);
+        int error = token_memory_verify(counter->tokens, token, clock_wall_ms() / 1000, caller);
 
         if (error != 0) {
             http_reply_error(request, 401, access_token_error_code(error), "the token in the body is not valid");

@@ -27,12 +27,14 @@ struct metric;
 struct redis_link;
 struct service;
 struct subscriber;
+struct token_memory;
 
 #define LOVE_BATCH_ID_MAX 64
 #define LOVE_COUNT_MAX    1000 /* taps in a batch: nobody taps more between two of them */
 #define LOVE_RANKING_MAX  100
 #define LOVE_WINDOW_S     300 /* a batch sent again is known for at least this long */
 #define LOVE_TICKS_KEPT   20000
+#define LOVE_TOKENS_KEPT  8192
 #define LOVE_NAME_MAX     (sizeof(((struct access_token *)0)->name))
 
 struct love_counter_config {
@@ -54,6 +56,7 @@ struct love_counter {
     struct db *db;
     struct batch_writer *writer;
     struct keeper *keeper;
+    struct token_memory *tokens;  /* of those who tap: each comes every few seconds */
     struct answer_cache *answers; /* of broadcasts that are over */
     struct event *drain_poll;
 };

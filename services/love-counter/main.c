@@ -6,6 +6,7 @@
 #include "libcommon/redis_link.h"
 #include "libcommon/service.h"
 #include "libcommon/subscriber.h"
+#include "libcommon/token_memory.h"
 #include "proto/keys.h"
 
 #include <errno.h>
@@ -67,6 +68,7 @@ static int start(struct service *service, void *state)
     counter->writer = batch_writer_create(counter);
     counter->keeper = keeper_create(counter);
     counter->answers = answer_cache_create();
+    counter->tokens = token_memory_create(counter->config.jwt_secret, LOVE_TOKENS_KEPT);
     counter->http = http_server_create(service_loop(service), &counter->config.listen, &http);
     if (!counter->http) {
         log_error("http.listen_failed", log_str("host", counter->config.listen.host),
@@ -120,6 +122,7 @@ static void stop(struct service *service, void *state)
     http_server_destroy(counter->http);
     keeper_destroy(counter->keeper);
     answer_cache_destroy(counter->answers);
+    token_memory_destroy(counter->tokens);
     if (counter->drain_poll)
         event_free(counter->drain_poll);
 }
