@@ -6,6 +6,7 @@
 #include "libcommon/alloc.h"
 #include "libcommon/clock.h"
 #include "libcommon/db.h"
+#include "oembed_url.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,31 +115,6 @@ static void find_origin(const struct live_api *api, struct http_request *request
                  host && host[strspn(host, allowed)] == '\0' ? host : "localhost");
 }
 
-/* The id in "<origin>/watch/<id>" or "<origin>/embed/<id>"; false: it is no page of ours. */
-static bool take_id(const char *url, const char *origin, char id[ID_SIZE])
-{
-    static const char *const pages[] = {"/watch/", "/embed/"};
-    size_t len = strlen(origin);
-
-    if (strncmp(url, origin, len) != 0)
-        return false;
-    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
-        const char *rest = url + len;
-        size_t id_len;
-
-        if (strncmp(rest, pages[i], strlen(pages[i])) != 0)
-            continue;
-        rest += strlen(pages[i]);
-        id_len = strcspn(rest, "?#");
-        if (id_len == 0 || id_len >= ID_SIZE)
-            return false;
-        memcpy(id, rest, id_len);
-        id[id_len] = '\0';
-        return id_is_valid(id);
-    }
-    return false;
-}
-
 /* A limit in pixels; false: 400 has been answered. */
 static bool take_limit(struct http_request *request, const char *name, int *value)
 {
@@ -175,7 +151,7 @@ void handle_oembed(struct http_request *request, void *context)
         return;
     }
     find_origin(api, request, origin, sizeof(origin));
-    if (!take_id(url, origin, id)) {
+    if (!oembed_url_take_id(url, origin, id)) {
         http_reply_error(request, 404, "not_embeddable", "this is not the address of a page that can be embedded");
         return;
     }

@@ -135,24 +135,34 @@ static void next_portion(struct announcement *announcement)
         finish(announcement);
 }
 
-void notice_waiters_announce(struct notice_waiters *waiters, const char *message, size_t len_bytes)
+bool notice_announcement_take_id(const char *message, size_t len_bytes, char id[ID_SIZE])
 {
     json_t *body = json_loadb(message, len_bytes, 0, NULL);
     const char *type = json_string_value(json_object_get(body, "type"));
-    const char *id = json_string_value(json_object_get(body, "id"));
+    const char *text = json_string_value(json_object_get(body, "id"));
+    bool is_ours = type && strcmp(type, "broadcast.live") == 0 && text && id_is_valid(text);
 
-    if (type && strcmp(type, "broadcast.live") == 0 && id && id_is_valid(id)) {
-        waiters->heard++;
-        if (waiters->announcements < MAX_ANNOUNCEMENTS) {
-            struct announcement *announcement = alloc_zero(1, sizeof(*announcement));
-
-            announcement->waiters = waiters;
-            snprintf(announcement->notice.broadcast_id, sizeof(announcement->notice.broadcast_id), "%s", id);
-            waiters->announcements++;
-            next_portion(announcement);
-        }
-    }
+    if (is_ours)
+        snprintf(id, ID_SIZE, "%s", text);
     json_decref(body);
+    return is_ours;
+}
+
+void notice_waiters_announce(struct notice_waiters *waiters, const char *message, size_t len_bytes)
+{
+    char id[ID_SIZE];
+
+    if (!notice_announcement_take_id(message, len_bytes, id))
+        return;
+    waiters->heard++;
+    if (waiters->announcements < MAX_ANNOUNCEMENTS) {
+        struct announcement *announcement = alloc_zero(1, sizeof(*announcement));
+
+        announcement->waiters = waiters;
+        snprintf(announcement->notice.broadcast_id, sizeof(announcement->notice.broadcast_id), "%s", id);
+        waiters->announcements++;
+        next_portion(announcement);
+    }
 }
 
 /* --- who waits ---- */

@@ -20,6 +20,8 @@ uint64_t notice_waiters_heard(const struct notice_waiters *waiters);
 /* Takes the request over. False: as many as may already wait, or the process is going. */
 bool notice_waiters_add(struct notice_waiters *waiters, struct http_request *request, const char *user_id,
                         int64_t since, int64_t wait_ms) __attribute__((warn_unused_result));
+/* The broadcast that a message of CHANNEL_ANNOUNCE is about; false: it is about none. */
+bool notice_announcement_take_id(const char *message, size_t len_bytes, char id[ID_SIZE]);
 /* A message of CHANNEL_ANNOUNCE. */
 void notice_waiters_announce(struct notice_waiters *waiters, const char *message, size_t len_bytes);
 /* Announcements may have been missed: everybody is sent to look again within some seconds. */

@@ -1,3 +1,4 @@
 hanabi_unit_test(services/live-api/test_stream_key live_api_parts)
 hanabi_unit_test(services/live-api/test_broadcast_view live_api_parts)
 hanabi_unit_test(services/live-api/test_payment_signature live_api_parts)
+hanabi_fuzz_target(live_api_input live_api_parts)
