@@ -90,6 +90,28 @@ test('the first live is a notice for every follower of that moment; a resume is 
     assert.equal((await call('POST', '/notifications/read', { as: early, body: {} })).status, 400);
 });
 
+test('unfollowing takes the notices of that user along, read or not; following again begins anew and brings none back', async () => {
+    const as = follower('fickle');
+    const star = await rig.session('another star');
+    await follow(as);
+    await follow(as, star.user_id);
+    const { id } = await start('before');
+    const { id: others } = await start('of the star', star.token);
+    const seen = async () => { const list = await notices(as); return [list.notifications.map((notice) => notice.broadcast.id), list.unread]; };
+    assert.deepEqual(await seen(), [[others, id], 2]);
+    const { latest } = await notices(as);
+    assert.equal((await call('DELETE', `/follows/${owner.user_id}`, { as })).status, 200);
+    assert.deepEqual(await seen(), [[others], 1], 'the number and the list agree');
+    await start('while nobody followed');
+    assert.deepEqual((await notices(as, `?since=${latest}`)).notifications, []);
+    await sleep(2);
+    await follow(as);
+    assert.deepEqual(await seen(), [[others], 1]);
+    const { id: again } = await start('after');
+    assert.deepEqual(await seen(), [[again, others], 2]);
+    assert.deepEqual((await notices(as, `?since=${latest}`)).notifications.map((notice) => notice.broadcast.id), [again]);
+});
+
 test('an open page is told at once, the page of somebody else is not, and one that missed it finds it', { timeout: 30000 }, async (t) => {
     const as = follower('open-page');
     await follow(as);
