@@ -3,13 +3,13 @@
 // and Redis and MariaDB behind love-counter, are on core 1. All in one run, rounds in turn; prints medians.
 //   node tests/bench/love.mjs [seconds per round] [rounds]
 import { execFile, spawn } from 'node:child_process';
+import crypto from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
 import { mariadbServer, migrate, redisServer } from '../../deploy/stack/servers.mjs';
-import { token } from '../lib/chat.mjs';
 import { RedisClient, keys, seedBroadcast } from '../lib/redis_client.mjs';
 
 const run = promisify(execFile);
@@ -23,6 +23,11 @@ const start = (command, args, env = {}) => {
     const child = spawn(command, args, { stdio: ['ignore', 'ignore', fs.openSync(path.join(dir, 'log'), 'a')], env: { ...process.env, ...env } });
     children.push(child);
     return child;
+};
+const base64 = (object) => Buffer.from(JSON.stringify(object)).toString('base64url');
+const token = (sub) => {
+    const text = `${base64({ alg: 'HS256', typ: 'JWT' })}.${base64({ sub, name: `Name of ${sub}`, role: 'viewer', exp: Math.floor(Date.now() / 1000) + 3600 })}`;
+    return `${text}.${crypto.createHmac('sha256', 'secret').update(text).digest('base64url')}`;
 };
 const pin = (pid, core) => run('taskset', ['-acp', String(core), String(pid)]);
 
@@ -69,7 +74,7 @@ try {
     await Promise.all([pin(redis.pid, 1), pin(mariadb.pid, 1)]);
     const client = new RedisClient(redisPort);
     await seedBroadcast(client, 'bench', { state: 'live' });
-    const love = start('taskset', ['-c', '0', path.join(binDir, 'love-counter')], { HANABI_REDIS_URL: `redis://127.0.0.1:${redisPort}`, HANABI_MYSQL_URL: mysqlUrl, HANABI_JWT_SECRET: 'chat-test-secret',
+    const love = start('taskset', ['-c', '0', path.join(binDir, 'love-counter')], { HANABI_REDIS_URL: `redis://127.0.0.1:${redisPort}`, HANABI_MYSQL_URL: mysqlUrl, HANABI_JWT_SECRET: 'secret',
         HANABI_LOVE_LISTEN: `127.0.0.1:${lovePort}`, HANABI_ADMIN_LISTEN: '127.0.0.1:0', HANABI_LOVE_RATE_PER_S: '100000', HANABI_LOVE_BURST: '10000000' });
     await waitForPort(lovePort);
     fs.writeFileSync(path.join(dir, 'nginx.conf'), `daemon off; worker_processes 1; pid ${dir}/nginx.pid; error_log ${dir}/nginx.log;

@@ -3,13 +3,13 @@
 // playlist computed once a second. All in one run, rounds in turn; prints medians.
 //   node tests/bench/playout.mjs [seconds per round] [rounds] [channels]
 import { execFile, spawn } from 'node:child_process';
+import crypto from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
 import { mariadbServer, migrate, redisServer } from '../../deploy/stack/servers.mjs';
-import { secrets, token } from '../lib/api_rig.mjs';
 
 const run = promisify(execFile);
 const seconds = Number(process.argv[2] ?? 4);
@@ -19,10 +19,16 @@ const SEGMENTS = 1800; // an hour of 2 s
 const binDir = process.env.HANABI_BIN_DIR ?? path.resolve('build/bin');
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-bench-playout-'));
 const children = [];
-const start = (command, args, env = {}) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'ignore', fs.openSync(path.join(dir, 'log'), 'a')], env: { ...process.env, ...env } });
+const start = (command, args, env = {}, input = 'ignore') => {
+    const child = spawn(command, args, { stdio: [input, 'ignore', fs.openSync(path.join(dir, 'log'), 'a')], env: { ...process.env, ...env } });
     children.push(child);
     return child;
+};
+
+const base64 = (object) => Buffer.from(JSON.stringify(object)).toString('base64url');
+const token = (sub) => {
+    const text = `${base64({ alg: 'HS256', typ: 'JWT' })}.${base64({ sub, name: `Name of ${sub}`, role: 'viewer', exp: Math.floor(Date.now() / 1000) + 3600 })}`;
+    return `${text}.${crypto.createHmac('sha256', 'secret').update(text).digest('base64url')}`;
 };
 
 /** CPU seconds that a process and its children have used so far. */
@@ -54,7 +60,12 @@ try {
     await Promise.all([waitForPort(redisPort), waitForPort(mysqlPort, 60000)]);
     const mysqlUrl = `mysql://hanabi:pw@127.0.0.1:${mysqlPort}/hanabi`;
     await migrate(mysqlUrl);
-    const sql = (text) => run('mariadb', ['--protocol=tcp', '-h', '127.0.0.1', '-P', String(mysqlPort), '-u', 'hanabi', 'hanabi', '-e', text], { env: { ...process.env, MYSQL_PWD: 'pw' } });
+    const sql = async (text) => {
+        const child = start('mariadb', ['--protocol=tcp', '-h', '127.0.0.1', '-P', String(mysqlPort), '-u', 'hanabi', 'hanabi'], { MYSQL_PWD: 'pw' }, 'pipe');
+        child.stdin.end(text); // more than fits an argument
+        const code = await new Promise((resolve) => child.once('close', resolve));
+        if (code !== 0) throw new Error(`mariadb: ${code}`);
+    };
     await sql("INSERT INTO users (id, name, created_at_ms) VALUES ('owner', 'owner', 1)");
     const items = ['one', 'two', 'three'];
     for (const id of items) {
@@ -65,12 +76,12 @@ try {
             INSERT INTO archives (broadcast_id, state, visibility, until_ms, duration_ms, segments, archived_at_ms) VALUES ('${id}', 'archived', 'public', 1, ${SEGMENTS * 2000}, ${SEGMENTS}, 1)`);
     }
     const archive = start('taskset', ['-c', '0', path.join(binDir, 'archive')], { HANABI_REDIS_URL: `redis://127.0.0.1:${redisPort}`, HANABI_MYSQL_URL: mysqlUrl, HANABI_STORE_URL: `file://${dir}`, HANABI_ARCHIVE_LISTEN: `127.0.0.1:${port}`,
-        HANABI_ADMIN_LISTEN: '127.0.0.1:0', HANABI_JWT_SECRET: secrets.jwt, HANABI_HLS_SECRET: secrets.hls, HANABI_SEAL_SECRET: secrets.seal });
+        HANABI_ADMIN_LISTEN: '127.0.0.1:0', HANABI_JWT_SECRET: 'secret', HANABI_HLS_SECRET: 'secret of paths', HANABI_SEAL_SECRET: 'secret of tokens' });
     await waitForPort(port);
     const origin = `http://127.0.0.1:${port}`;
     const urls = [];
     for (let i = 0; i < channels; i += 1) {
-        const answer = await fetch(`${origin}/api/v1/channels`, { method: 'POST', headers: { Authorization: `Bearer ${token({ sub: 'owner' })}`, 'Content-Type': 'application/json' },
+        const answer = await fetch(`${origin}/api/v1/channels`, { method: 'POST', headers: { Authorization: `Bearer ${token('owner')}`, 'Content-Type': 'application/json' },
             body: JSON.stringify({ title: `c${i}`, items, loop: true, start_at: Date.now() - 1000000 - i }) });
         if (answer.status !== 201) throw new Error(await answer.text());
         urls.push((await answer.json()).playback_url.replace('master.m3u8', '720p/index.m3u8'));

@@ -186,7 +186,7 @@ test('a private recording of one\'s own, on air: the checker passes from the fir
     assert.equal((await api(stack, 'GET', '/archives/secret')).status, 404, 'and nothing else of it is public');
 });
 
-test('Chromium: a channel that begins in a moment counts down, plays and ends; two pages, opened seconds apart, show the same moment', { timeout: 60000 }, async (t) => {
+test('Chromium: a channel that begins in a moment counts down, plays and ends; two pages, opened seconds apart, show the same moment', { timeout: 90000 }, async (t) => {
     const browser = await launchBrowser();
     atEnd(() => browser.close());
     const errors = [];
@@ -216,7 +216,7 @@ test('Chromium: a channel that begins in a moment counts down, plays and ends; t
     assert.equal(asked, 2);
     const opened = Date.now();
     const startMs = Date.now() + 6000;
-    const soon = (await create({ title: 'The evening show', items: ['small'], start_at: startMs })).json;
+    const soon = (await create({ title: 'The evening show', items: ['small', 'tall'], start_at: startMs })).json;
     const phone = await open(soon.id, { width: 390, height: 844 });
     await phone.locator('#overlay[data-kind="scheduled"]').waitFor({ timeout: 5000 });
     assert.match(await phone.locator('.overlay-since').textContent(), /^Begins in 0:0[1-6]$/);
@@ -241,8 +241,21 @@ test('Chromium: a channel that begins in a moment counts down, plays and ends; t
     assert.equal(await first.locator('#to-live').getAttribute('data-behind'), 'yes');
     await first.locator('#to-live').click();
     await inStep(first);
-    await waitFor('its end', async () => (await state(phone)) === 'ended', 10000, 100);
+    await waitFor('its end', async () => (await state(phone)) === 'ended', 20000, 100);
     await screenshot(phone, 'channel-ended');
+    // From the front page, too.
+    const home = await (await browser.newContext({ viewport: { width: 390, height: 844 } })).newPage();
+    home.on('pageerror', (error) => errors.push(error.message));
+    await home.goto(`${stack.origin}/`);
+    const cards = home.locator('#channels .card');
+    await cards.filter({ hasText: '夏の再放送 Summer again' }).locator('.badge', { hasText: 'On air' }).waitFor({ timeout: 10000 });
+    assert.equal(await cards.filter({ hasText: 'The evening show' }).count(), 0, 'what is over is not listed');
+    assert.ok(await home.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
+    await home.locator('#channels-shelf').scrollIntoViewIfNeeded();
+    await screenshot(home, 'home-channels');
+    await cards.filter({ hasText: '夏の再放送 Summer again' }).locator('a').click();
+    await waitFor('its page', async () => new URL(home.url()).pathname === `/channel/${looped.id}`, 5000);
+    await home.close();
     const missing = await open('nosuchchannel', { width: 390, height: 844 });
     await waitFor('the words', async () => (await state(missing)) === 'missing', 5000, 50);
     assert.deepEqual(errors, []);

@@ -102,5 +102,18 @@ test('the home page lists what is live, on a phone too; markup in a title stays 
         await waitFor('moving video', () => framesMove(page, '#video'), 15000, 100);
         assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), 'no sideways scrolling');
         await screenshot(page, `watch-${size.width}`);
+        // Somebody who may write, without scrolling: the picture, and the place to write, below the last comments.
+        const { json: { user_id: userId, token } } = await api(stack, 'POST', '/sessions', { body: { name: 'Hanako 花子' } });
+        await page.evaluate((kept) => localStorage.setItem('hanabi.session', kept), JSON.stringify({ userId, token, name: 'Hanako 花子' }));
+        await page.reload();
+        await page.locator('#chat[data-state="open"]').waitFor({ timeout: 15000 });
+        await waitFor('moving video', () => framesMove(page, '#video'), 15000, 100);
+        await page.locator('#comment').waitFor({ timeout: 5000 });
+        for (const selector of ['#video', '#comment', '.chat-log']) {
+            const box = await page.locator(selector).boundingBox();
+            assert.ok(box.y >= 0 && box.y + box.height <= size.height && box.height > 30, `${selector} on the first screen of ${size.width}x${size.height}: ${JSON.stringify(box)}`);
+        }
+        assert.equal(await page.evaluate(() => window.scrollY), 0);
+        await screenshot(page, `watch-signed-in-${size.width}`);
     }
 });

@@ -78,6 +78,7 @@ export const searchBroadcasts = (q, cursor) =>
 
 // ---- channels ----
 
+export const listChannels = (filter) => call('GET', `/api/v1/channels?${new URLSearchParams(filter)}`);
 export const getChannel = (id) => call('GET', `/api/v1/channels/${encodeURIComponent(id)}`);
 
 /* Whether a playlist can be had, or why not: hls.js would keep the reason to itself. */

@@ -2,6 +2,7 @@
 import { listArchives, listBroadcasts, listFollows, searchBroadcasts } from './api.js';
 import { byId, el, setText } from './dom.js';
 import { createFollowButton } from './follow-button.js';
+import { refreshChannels } from './home-channels.js';
 import { ownerName, startedAgo, STATE_LABEL } from './format.js';
 import { setUpNotices } from './notices.js';
 import { session } from './session.js';
@@ -100,6 +101,7 @@ async function listShelf({ states, most, withArchives = false }) {
 }
 
 async function refresh() {
+    refreshChannels();
     try {
         if (session() && !followed) followed = await listFollows().then((page) => new Set(page.follows.map((one) => one.user.id)), () => null);
         const lists = await Promise.all(SHELVES.map(listShelf));

@@ -1,7 +1,7 @@
 /* /watch/{id}: the stage, the chat, and what is known about the broadcast. */
 import { getBroadcast } from './api.js';
 import { createChat } from './chat.js';
-import { byId, icon, setText } from './dom.js';
+import { byId, el, icon, setText } from './dom.js';
 import { createFollowButton } from './follow-button.js';
 import { ownerName, startedAgo, STATE_LABEL } from './format.js';
 import { createGifts } from './gifts.js';
@@ -75,16 +75,15 @@ function onState(state) {
 }
 
 function setUpCopy(button, iconName, label, done, text) {
-    button.append(icon(iconName), label);
+    const words = el('span', {}, label);
+    button.append(icon(iconName), words);
     button.addEventListener('click', async () => {
-        try {
-            await navigator.clipboard.writeText(text());
-            button.lastChild.data = done;
-        } catch {
-            button.lastChild.data = 'Copying is not allowed here';
-        }
+        const isCopied = await navigator.clipboard.writeText(text()).then(() => true, () => false);
+        setText(words, isCopied ? done : 'Copying is not allowed here');
+        button.dataset.copied = isCopied ? 'yes' : 'no';
         setTimeout(() => {
-            button.lastChild.data = label;
+            setText(words, label);
+            delete button.dataset.copied;
         }, 2500);
     });
 }
