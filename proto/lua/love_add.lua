@@ -65,7 +65,7 @@ local function keep(id, group)
     write('HSET', '$KEY_LOVE_RATE' .. id, rates)
     write('SADD', '$KEY_LOVE_CHANGED' .. id, group.users)
     write('HSET', '$KEY_LOVE_BATCHES' .. id .. ':' .. window, done)
-    redis.call('EXPIRE', '$KEY_LOVE_BATCHES' .. id .. ':' .. window, 2 * window_s)
+    redis.call('EXPIREAT', '$KEY_LOVE_BATCHES' .. id .. ':' .. window, integer((window + 2) * window_s)) -- nobody looks there from then on
     redis.call('HINCRBY', '$KEY_LOVE' .. id, 'total', integer(group.accepted))
     redis.call('ZADD', '$KEY_LOVE_ACTIVE', 'NX', now_ms, id)
     if group.is_first and redis.call('EXISTS', '$KEY_LOVE_RESTORED') == 0 then

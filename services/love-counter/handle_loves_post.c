@@ -71,10 +71,11 @@ void handle_loves_post(struct http_request *request, void *context)
         http_reply_error(request, 400, "invalid_count", "count is a number from 1 to 1000");
         return;
     }
-    snprintf(batch.broadcast, sizeof(batch.broadcast), "%s", id);
-    snprintf(batch.user, sizeof(batch.user), "%s", caller.subject);
-    snprintf(batch.name, sizeof(batch.name), "%s", caller.name);
-    snprintf(batch.batch_id, sizeof(batch.batch_id), "%s", batch_id);
+    /* All of them fit: their lengths were checked above. */
+    strcpy(batch.broadcast, id);
+    strcpy(batch.user, caller.subject);
+    strcpy(batch.name, caller.name);
+    strcpy(batch.batch_id, batch_id);
     batch.count = (int)json_integer_value(count);
     batch_writer_add(counter->writer, request, &batch);
 }
