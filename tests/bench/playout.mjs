@@ -66,7 +66,8 @@ try {
         const code = await new Promise((resolve) => child.once('close', resolve));
         if (code !== 0) throw new Error(`mariadb: ${code}`);
     };
-    await sql("INSERT INTO users (id, name, created_at_ms) VALUES ('owner', 'owner', 1)");
+    const owners = ['owner', ...Array.from({ length: Math.ceil(channels / 100) }, (_, i) => `owner${i}`)]; // nobody may have more than a hundred
+    await sql(`INSERT INTO users (id, name, created_at_ms) VALUES ${owners.map((id) => `('${id}', '${id}', 1)`).join(', ')}`);
     const items = ['one', 'two', 'three'];
     for (const id of items) {
         const rows = Array.from({ length: SEGMENTS }, (_, i) => `('${id}',${i},'${i}-1.ts',0,${1e12 + i * 2000},${i * 2e6},2000000,1,'{"720p":1000000,"480p":500000,"360p":300000}',NULL)`);
@@ -81,7 +82,7 @@ try {
     const origin = `http://127.0.0.1:${port}`;
     const urls = [];
     for (let i = 0; i < channels; i += 1) {
-        const answer = await fetch(`${origin}/api/v1/channels`, { method: 'POST', headers: { Authorization: `Bearer ${token('owner')}`, 'Content-Type': 'application/json' },
+        const answer = await fetch(`${origin}/api/v1/channels`, { method: 'POST', headers: { Authorization: `Bearer ${token(`owner${Math.floor(i / 100)}`)}`, 'Content-Type': 'application/json' },
             body: JSON.stringify({ title: `c${i}`, items, loop: true, start_at: Date.now() - 1000000 - i }) });
         if (answer.status !== 201) throw new Error(await answer.text());
         urls.push((await answer.json()).playback_url.replace('master.m3u8', '720p/index.m3u8'));
