@@ -1,4 +1,4 @@
-/* What the C load generators share: clocks, and how late things came. One thread. */
+/* Clocks, and how late things came. One thread. */
 #pragma once
 
 #include <stddef.h>
