@@ -11,7 +11,8 @@
 /* No frame may be so long that a slow line takes seconds for it. */
 #define FRAME_MAX_BYTES 65536
 /* So many times frame_ms a frame waits for those who are behind, and no longer: some never read. */
-#define BEHIND_FRAMES 3
+#define BEHIND_FRAMES  3
+#define BEHIND_LOOK_MS 10
 
 static void account(struct audience *audience, long long bytes)
 {
@@ -113,14 +114,14 @@ static void push_frame(struct audience *audience, size_t first, size_t count, si
     account(audience, (long long)frame->len);
 }
 
-void audience_flush(struct audience *audience, int64_t now_ms)
+size_t audience_flush(struct audience *audience, int64_t now_ms)
 {
     size_t max_events = (size_t)audience->worker->chat->config.frame_events;
-    size_t first = 0;
+    size_t first = 0, all_bytes = 0;
     int64_t wall_ms = clock_wall_ms();
 
     if (audience->pending_count == 0)
-        return;
+        return 0;
     while (first < audience->pending_count) {
         size_t count = 0, bytes = 0;
 
@@ -134,6 +135,7 @@ void audience_flush(struct audience *audience, int64_t now_ms)
         }
         push_frame(audience, first, count, bytes, wall_ms);
         first += count;
+        all_bytes += bytes;
     }
     for (size_t i = 0; i < audience->pending_count; i++)
         event_batch_unref(audience->pending[i].batch);
@@ -142,13 +144,20 @@ void audience_flush(struct audience *audience, int64_t now_ms)
     audience->behind = audience->count;
     for (struct connection *connection = audience->first; connection; connection = connection->audience_next)
         if (!connection->is_held)
-            worker_want_writable(connection, now_ms);
+            connection_write_now(connection, now_ms);
+    return all_bytes;
 }
 
-bool audience_is_behind(const struct audience *audience, int64_t now_ms)
+int64_t audience_due_ms(const struct audience *audience, int64_t now_ms)
 {
-    return audience->behind > audience->count / 2 &&
-           now_ms - audience->flushed_ms < BEHIND_FRAMES * audience->worker->chat->config.frame_ms;
+    int64_t frame_ms = audience->worker->chat->config.frame_ms;
+    int64_t first_ms = audience->flushed_ms + frame_ms, last_ms = audience->flushed_ms + BEHIND_FRAMES * frame_ms;
+
+    if (first_ms < audience->worker->rest_until_ms)
+        first_ms = audience->worker->rest_until_ms;
+    if (now_ms < first_ms || audience->behind <= audience->count / 2)
+        return first_ms;
+    return now_ms + BEHIND_LOOK_MS < last_ms ? now_ms + BEHIND_LOOK_MS : last_ms;
 }
 
 void audience_post(struct audience *audience, struct event_batch *batch, int64_t now_ms)
@@ -169,10 +178,7 @@ void audience_post(struct audience *audience, struct event_batch *batch, int64_t
         audience->pending[audience->pending_count].batch = event_batch_ref(batch);
         audience->pending[audience->pending_count++].index = i;
     }
-    if (now_ms - audience->flushed_ms >= config->frame_ms && !audience_is_behind(audience, now_ms))
-        audience_flush(audience, now_ms);
-    else
-        worker_mark_dirty(audience);
+    worker_mark_dirty(audience);
 }
 
 /* --- from frames to a connection --- */

@@ -43,12 +43,13 @@ struct audience *audience_create(struct worker *worker, uint64_t id);
 void audience_destroy(struct audience *audience); /* nobody is in it any more */
 void audience_add(struct audience *audience, struct connection *connection);
 void audience_remove(struct audience *audience, struct connection *connection);
-/* Most have not taken the last frame yet: another one would only be one more to write. What comes is gathered a little
- * longer, so that a worker at its limit writes fewer, longer frames instead of falling behind. */
-bool audience_is_behind(const struct audience *audience, int64_t now_ms);
-/* Events for all; flushes at once when the room was quiet. */
+/* When to flush it, or to ask again: frame_ms after the last frame, or later while most have not taken that one.
+ * Another would only be one more to write, so what comes is gathered a little longer. */
+int64_t audience_due_ms(const struct audience *audience, int64_t now_ms);
+/* Events for all, to be flushed when the audience is due: in a quiet room, at once (worker_flush). */
 void audience_post(struct audience *audience, struct event_batch *batch, int64_t now_ms);
-void audience_flush(struct audience *audience, int64_t now_ms);
+/* Returns how many bytes each viewer is sent. */
+size_t audience_flush(struct audience *audience, int64_t now_ms);
 /* What the connection is to be sent next, or NULL; moves a cursor that fell out of the ring. */
 struct frame *audience_next(struct audience *audience, struct connection *connection);
 bool audience_has_next(const struct audience *audience, const struct connection *connection);

@@ -217,34 +217,73 @@ static int write_close(struct connection *connection)
     return lws_write(connection->wsi, frame + LWS_PRE, 2, WRITE_CLOSE) < 0 ? -1 : 0;
 }
 
+static int write_ping(struct connection *connection)
+{
+    unsigned char ping[LWS_PRE + 1];
+
+    connection->ping_due = false;
+    return lws_write(connection->wsi, ping + LWS_PRE, 0, LWS_WRITE_PING) < 0 ? -1 : 0;
+}
+
+static int write_private(struct connection *connection)
+{
+    struct private_frame *own = connection->private_first;
+    int result = write_text(connection, own->bytes + LWS_PRE, own->len);
+
+    drop_private(connection);
+    return result;
+}
+
+static bool has_frame(const struct connection *connection)
+{
+    return connection->audience && !connection->is_held && audience_has_next(connection->audience, connection);
+}
+
+static int write_frame(struct connection *connection)
+{
+    struct frame *frame = audience_next(connection->audience, connection);
+
+    metric_add(connection->worker->chat->metrics.delivered, (double)frame->events);
+    return write_text(connection, frame->bytes + LWS_PRE, frame->len);
+}
+
 /* One lws_write per callback: its own frames first, then the room's, unless a last word closes the connection. */
 static int on_writable(struct connection *connection)
 {
-    struct audience *audience = connection->audience;
-    struct frame *frame;
     int result = 0;
 
     connection->progress_ms = clock_monotonic_ms();
-    if (connection->ping_due) {
-        unsigned char ping[LWS_PRE + 1];
-
-        connection->ping_due = false;
-        result = lws_write(connection->wsi, ping + LWS_PRE, 0, LWS_WRITE_PING) < 0 ? -1 : 0;
-    } else if (connection->private_first) {
-        struct private_frame *own = connection->private_first;
-
-        result = write_text(connection, own->bytes + LWS_PRE, own->len);
-        drop_private(connection);
-    } else if (connection->close_code) {
+    if (connection->ping_due)
+        result = write_ping(connection);
+    else if (connection->private_first)
+        result = write_private(connection);
+    else if (connection->close_code)
         result = write_close(connection);
-    } else if (audience && !connection->is_held && (frame = audience_next(audience, connection)) != NULL) {
-        result = write_text(connection, frame->bytes + LWS_PRE, frame->len);
-        metric_add(connection->worker->chat->metrics.delivered, (double)frame->events);
-    }
-    if (result == 0 && (connection->private_first || (connection->close_code && !connection->is_close_sent) ||
-                        (audience && !connection->is_held && audience_has_next(audience, connection))))
+    else if (has_frame(connection))
+        result = write_frame(connection);
+    if (result == 0 &&
+        (connection->private_first || (connection->close_code && !connection->is_close_sent) || has_frame(connection)))
         lws_callback_on_writable(connection->wsi);
     return result;
+}
+
+/* What lws could not hand to the kernel it sends before all else when the socket is writable: nothing may be written
+ * until then, or it would be copied behind that without a bound. */
+void connection_write_now(struct connection *connection, int64_t now_ms)
+{
+    int result = 0;
+
+    while (result == 0 && (connection->private_first || has_frame(connection))) {
+        if (connection->ping_due || connection->close_code || connection->is_peer_closing ||
+            lws_partial_buffered(connection->wsi)) {
+            worker_want_writable(connection, now_ms);
+            return;
+        }
+        connection->progress_ms = now_ms;
+        result = connection->private_first ? write_private(connection) : write_frame(connection);
+    }
+    if (result != 0)
+        connection_kill(connection);
 }
 
 /* --- receiving --- */
@@ -325,6 +364,8 @@ int connection_on_event(struct lws *wsi, enum lws_callback_reasons reason, void 
     case LWS_CALLBACK_RECEIVE:
         return connection ? on_receive(connection, in, len) : 0;
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+        if (connection)
+            connection->is_peer_closing = true;
         /* The answer to our own close frame: nothing is left to say. */
         return connection && connection->is_close_sent ? -1 : 0;
     case LWS_CALLBACK_RECEIVE_PONG:

@@ -52,7 +52,7 @@ struct connection {
     struct token_bucket bucket;
     int close_code; /* nonzero: close when the private queue is empty */
     unsigned wheel_slot;
-    bool ping_due, is_held, is_joined, is_close_sent;
+    bool ping_due, is_held, is_joined, is_close_sent, is_peer_closing;
 
     /* --- the loop's --- */
     struct broadcast *broadcast;

@@ -17,7 +17,13 @@
 #define LISTEN_BACKLOG  4096
 #define ACCEPTS_AT_ONCE 64
 #define RX_BUFFER_BYTES 1024 /* per connection, held by lws; longer messages come in pieces */
-#define SECOND_MS       1000
+/* lws hands the kernel at most so much of a write and keeps a copy of the rest for a later turn. Left out it is
+ * RX_BUFFER_BYTES, and a frame of a busy room would go in ten pieces. */
+#define TX_PACKET_BYTES  (128 * 1024)
+#define SECOND_MS        1000
+#define DRAIN_TICK_MS    50
+#define REST_FRAMES      2    /* so many times frame_ms a worker rests from frames at most */
+#define LONG_FRAME_BYTES 8192 /* from here on the bytes cost more than the write */
 
 /* --- listening --- */
 
@@ -143,36 +149,74 @@ void worker_want_writable(struct connection *connection, int64_t now_ms)
 
 static void on_frame_timer(uv_timer_t *timer)
 {
-    struct worker *worker = timer->data;
-    int64_t now_ms = clock_monotonic_ms();
+    worker_flush(timer->data);
+}
+
+/* Short frames cost what their writes cost, whatever is in them. With more viewers than it can write to in frame_ms, a
+ * worker would do nothing but write; so it lets as much time go by as a round took, and the next frames hold more. */
+static void rest(struct worker *worker, int64_t began_ms)
+{
+    int64_t now_ms = clock_monotonic_ms(), most_ms = REST_FRAMES * worker->chat->config.frame_ms;
+
+    worker->rest_until_ms = now_ms + (now_ms - began_ms < most_ms ? now_ms - began_ms : most_ms);
+}
+
+void worker_flush(struct worker *worker)
+{
+    int64_t now_ms = clock_monotonic_ms(), next_ms = INT64_MAX;
+    size_t longest = 0;
 
     for (struct audience **link = &worker->dirty; *link;) {
         struct audience *audience = *link;
+        int64_t due_ms = audience_due_ms(audience, now_ms);
 
-        if (audience_is_behind(audience, now_ms)) {
+        if (due_ms > now_ms) {
+            next_ms = due_ms < next_ms ? due_ms : next_ms;
             link = &audience->dirty_next;
             continue;
         }
         *link = audience->dirty_next;
         audience->is_dirty = false;
-        audience_flush(audience, now_ms);
-    }
-    if (worker->drain_until_ms) {
-        /* The same share of those who are left at every tick, so that they do not all come back in the same moment. */
-        int64_t ticks_left = (worker->drain_until_ms - now_ms) / worker->chat->config.frame_ms;
-        size_t share = ticks_left > 0 ? worker->connection_count / (size_t)ticks_left + 1 : worker->connection_count;
+        size_t bytes = audience_flush(audience, now_ms);
 
-        for (unsigned slot = 0; slot < WHEEL_SLOTS && share > 0; slot++)
-            for (struct connection *one = worker->wheel[slot]; one && share > 0; one = one->wheel_next)
-                if (!one->close_code) {
-                    connection_close(one, LWS_CLOSE_STATUS_GOINGAWAY, NULL);
-                    share--;
-                }
-        if (worker->connection_count == 0 && !worker->is_quiet) {
-            worker->is_quiet = true;
-            message_queue_push(&worker->chat->inbox, message_create(MESSAGE_QUIET, NULL));
-        }
+        longest = bytes > longest ? bytes : longest;
     }
+    if (longest > 0 && longest < LONG_FRAME_BYTES)
+        rest(worker, now_ms);
+    if (worker->dirty)
+        uv_timer_start(&worker->frame_timer, on_frame_timer, (uint64_t)(next_ms - now_ms), 0);
+}
+
+/* --- the end --- */
+
+/* The same share of those who are left at every tick, so that they do not all come back in the same moment. */
+static void on_drain_timer(uv_timer_t *timer)
+{
+    struct worker *worker = timer->data;
+    int64_t ticks_left = (worker->drain_until_ms - clock_monotonic_ms()) / DRAIN_TICK_MS;
+    size_t share = ticks_left > 0 ? worker->connection_count / (size_t)ticks_left + 1 : worker->connection_count;
+
+    for (unsigned slot = 0; slot < WHEEL_SLOTS && share > 0; slot++)
+        for (struct connection *one = worker->wheel[slot]; one && share > 0; one = one->wheel_next)
+            if (!one->close_code) {
+                connection_close(one, LWS_CLOSE_STATUS_GOINGAWAY, NULL);
+                share--;
+            }
+    if (worker->connection_count == 0 && !worker->is_quiet) {
+        worker->is_quiet = true;
+        message_queue_push(&worker->chat->inbox, message_create(MESSAGE_QUIET, NULL));
+    }
+}
+
+void worker_drain(struct worker *worker, int64_t until_ms)
+{
+    if (worker->listen_fd >= 0) {
+        uv_poll_stop(&worker->listen_poll);
+        close(worker->listen_fd);
+        worker->listen_fd = -1;
+    }
+    worker->drain_until_ms = until_ms;
+    uv_timer_start(&worker->drain_timer, on_drain_timer, DRAIN_TICK_MS, DRAIN_TICK_MS);
 }
 
 static void on_second_timer(uv_timer_t *timer)
@@ -207,6 +251,7 @@ static void *run(void *context)
     /* Closing all connections tells their LEAVE messages, which nobody reads any more, then the loop runs dry. */
     uv_close((uv_handle_t *)&worker->listen_poll, NULL);
     uv_close((uv_handle_t *)&worker->frame_timer, NULL);
+    uv_close((uv_handle_t *)&worker->drain_timer, NULL);
     uv_close((uv_handle_t *)&worker->second_timer, NULL);
     lws_context_destroy(worker->context);
     uv_close((uv_handle_t *)&worker->async, NULL);
@@ -220,7 +265,7 @@ static struct lws_context *create_context(struct worker *worker)
 {
     static const lws_retry_bo_t no_pings = {0}; /* the wheel does that: lws' own timers cost O(n) per connection */
     static const struct lws_protocols protocols[] = {
-        {"chat", connection_on_event, sizeof(struct connection *), RX_BUFFER_BYTES, 0, NULL, 0},
+        {"chat", connection_on_event, sizeof(struct connection *), RX_BUFFER_BYTES, 0, NULL, TX_PACKET_BYTES},
         {NULL, NULL, 0, 0, 0, NULL, 0},
     };
     void *loops[] = {&worker->loop};
@@ -258,17 +303,17 @@ struct worker *worker_create(struct chat *chat, unsigned index, uint16_t *port)
     uv_loop_init(&worker->loop);
     uv_async_init(&worker->loop, &worker->async, on_async);
     uv_timer_init(&worker->loop, &worker->frame_timer);
+    uv_timer_init(&worker->loop, &worker->drain_timer);
     uv_timer_init(&worker->loop, &worker->second_timer);
     uv_poll_init(&worker->loop, &worker->listen_poll, worker->listen_fd);
-    worker->async.data = worker->frame_timer.data = worker->second_timer.data = worker->listen_poll.data = worker;
+    worker->async.data = worker->frame_timer.data = worker->drain_timer.data = worker;
+    worker->second_timer.data = worker->listen_poll.data = worker;
     message_queue_init(&worker->queue, wake, worker);
     lws_set_log_level(0, NULL);
     worker->context = create_context(worker);
     if (!worker->context)
         abort();
     worker->vhost = lws_get_vhost_by_name(worker->context, "default");
-    uv_timer_start(&worker->frame_timer, on_frame_timer, (uint64_t)chat->config.frame_ms,
-                   (uint64_t)chat->config.frame_ms);
     uv_timer_start(&worker->second_timer, on_second_timer, SECOND_MS, SECOND_MS);
     uv_poll_start(&worker->listen_poll, UV_READABLE, on_acceptable);
     worker->is_started = pthread_create(&worker->thread, NULL, run, worker) == 0;

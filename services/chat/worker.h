@@ -24,13 +24,15 @@ struct worker {
     /* --- the thread's own --- */
     uv_loop_t loop;
     uv_async_t async;
-    uv_timer_t frame_timer, second_timer;
+    uv_timer_t frame_timer; /* runs while an audience is dirty, until the next is due */
+    uv_timer_t second_timer, drain_timer;
     uv_poll_t listen_poll;
     int listen_fd; /* -1: draining */
     struct lws_context *context;
     struct lws_vhost *vhost;
     struct table *audiences; /* id in hex -> struct audience */
     struct audience *dirty;
+    int64_t rest_until_ms;                 /* no frames before, see worker_flush() */
     struct connection *wheel[WHEEL_SLOTS]; /* a slot of connections is looked at each second */
     unsigned wheel_now, wheel_next;
     size_t connection_count;
@@ -49,6 +51,11 @@ void worker_destroy(struct worker *worker);
 
 void worker_want_writable(struct connection *connection, int64_t now_ms);
 void worker_mark_dirty(struct audience *audience);
+/* Writes to the audiences whose time for a frame has come, and comes again for the others. At most once in a turn of
+ * the loop, behind what is for single connections: so nobody waits longer than for one round of frames. */
+void worker_flush(struct worker *worker);
+/* Nobody new; those who are here are sent away until then. */
+void worker_drain(struct worker *worker, int64_t until_ms);
 struct audience *worker_audience(struct worker *worker, uint64_t id, bool create);
 void worker_audience_leave(struct connection *connection);
 
@@ -57,6 +64,9 @@ int connection_on_event(struct lws *wsi, enum lws_callback_reasons reason, void 
 /* Copies. False: the private queue was full, the connection is about to be closed. */
 bool connection_send(struct connection *connection, const char *text, size_t len);
 void connection_close(struct connection *connection, int code, const char *text);
+/* All that waits for it, as far as the kernel takes it, without a turn of the loop and two epoll_ctl for each write;
+ * the rest when the socket is writable again. Not from inside of a callback of lws. */
+void connection_write_now(struct connection *connection, int64_t now_ms);
 void connection_free(struct connection *connection);
 /* Closes without asking the peer: it does not read. */
 void connection_kill(struct connection *connection);

@@ -4,8 +4,6 @@
 
 #include "libcommon/clock.h"
 
-#include <unistd.h>
-
 static void on_welcome(struct worker *worker, struct message *message, int64_t now_ms)
 {
     struct connection *connection = message->connection;
@@ -38,16 +36,6 @@ static void on_events(struct worker *worker, struct message *message, int64_t no
         audience_post(audience, message->batch, now_ms);
 }
 
-static void on_drain(struct worker *worker, const struct message *message, int64_t now_ms)
-{
-    if (worker->listen_fd >= 0) {
-        uv_poll_stop(&worker->listen_poll);
-        close(worker->listen_fd);
-        worker->listen_fd = -1;
-    }
-    worker->drain_until_ms = now_ms + message->code + 1;
-}
-
 static void on_message(struct worker *worker, struct message *message, int64_t now_ms)
 {
     struct connection *connection = message->connection;
@@ -66,7 +54,8 @@ static void on_message(struct worker *worker, struct message *message, int64_t n
         on_backlog(message, now_ms);
         break;
     case MESSAGE_PRIVATE:
-        connection_send(connection, message->text, message->len);
+        if (connection_send(connection, message->text, message->len))
+            connection_write_now(connection, now_ms);
         break;
     case MESSAGE_CLOSE:
         connection_close(connection, message->code, message->text);
@@ -75,7 +64,7 @@ static void on_message(struct worker *worker, struct message *message, int64_t n
         on_events(worker, message, now_ms);
         break;
     case MESSAGE_DRAIN:
-        on_drain(worker, message, now_ms);
+        worker_drain(worker, now_ms + message->code + 1);
         break;
     case MESSAGE_QUIT:
         worker->is_quitting = true;
@@ -95,4 +84,5 @@ void worker_on_messages(struct worker *worker)
         on_message(worker, message, now_ms);
         message_free(message);
     }
+    worker_flush(worker);
 }
