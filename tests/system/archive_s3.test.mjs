@@ -17,8 +17,9 @@ let segments;
 const owner = token({ sub: 'owner' });
 
 const object = (file) => ceph.request('GET', `/videos/some/prefix/live/${file}`);
-/** All objects in the bucket, as the gateway's own tool lists them. */
-const objects = async () => JSON.parse((await run('radosgw-admin', ['-c', path.join(ceph.dir, 'ceph.conf'), 'bucket', 'list', '--bucket', 'videos', '--max-entries', '5000'], { maxBuffer: 64 << 20 })).stdout).map((entry) => entry.name);
+/** All objects of broadcasts in the bucket, as the gateway's own tool lists them; the export of events writes beside them all the time. */
+const objects = async () => JSON.parse((await run('radosgw-admin', ['-c', path.join(ceph.dir, 'ceph.conf'), 'bucket', 'list', '--bucket', 'videos', '--max-entries', '5000'], { maxBuffer: 64 << 20 })).stdout).map((entry) => entry.name)
+    .filter((name) => name.startsWith('some/prefix/live/'));
 const call = async (method, pathname, { as, body } = {}) => {
     const answer = await fetch(`${service.origin}${pathname}`, { method, body: body && JSON.stringify(body), headers: { ...(body ? { 'Content-Type': 'application/json' } : {}), ...(as ? { Authorization: `Bearer ${as}` } : {}) } });
     const text = await answer.text();
