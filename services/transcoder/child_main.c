@@ -340,8 +340,16 @@ static void flush(struct child *child, enum flush_reason reason)
     engine_flush(child->engine, reason != FLUSH_SILENCE);
 }
 
+static void change_effort(struct child *child, int64_t lag_ms)
+{
+    log_warn("effort.changed", log_str("broadcast", child->broadcast),
+             log_str("effort", video_effort_name(child->overload.effort)), log_int("lag_ms", lag_ms));
+    engine_set_effort(child->engine, child->overload.effort);
+}
+
 static void judge_load(struct child *child, int64_t now_ms)
 {
+    const enum video_effort before = child->overload.effort;
     const int64_t lag_ms = ring_reader_lag_ms(child->reader, clock_wall_ms() + child->clock_offset_ms);
 
     child->status.lag_ms = lag_ms;
@@ -350,11 +358,11 @@ static void judge_load(struct child *child, int64_t now_ms)
         break;
     case OVERLOAD_LESS:
     case OVERLOAD_MORE:
-        log_warn("effort.changed", log_str("broadcast", child->broadcast),
-                 log_str("effort", video_effort_name(child->overload.effort)), log_int("lag_ms", lag_ms));
-        engine_set_effort(child->engine, child->overload.effort);
+        change_effort(child, lag_ms);
         break;
     case OVERLOAD_SKIP:
+        if (child->overload.effort != before)
+            change_effort(child, lag_ms);
         log_error("media.skipped", log_str("broadcast", child->broadcast), log_int("lag_ms", lag_ms));
         child->status.skips++;
         flush(child, FLUSH_SKIP);

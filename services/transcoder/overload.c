@@ -16,6 +16,8 @@ enum overload_action overload_judge(struct overload *overload, int64_t now_ms, i
 {
     if (lag_ms > overload->skip_lag_ms && overload->since_ms >= 0 && lag_ms >= overload->lag_then_ms) {
         overload->since_ms = -1;
+        if (overload->effort < EFFORT_LEVELS - 1)
+            overload->effort++;
         return OVERLOAD_SKIP;
     }
     if (lag_ms > CALM_LAG_MS || overload->calm_since_ms < 0)

@@ -16,5 +16,5 @@ enum overload_action { OVERLOAD_NONE, OVERLOAD_LESS, OVERLOAD_MORE, OVERLOAD_SKI
 
 void overload_init(struct overload *overload, int64_t shed_lag_ms, int64_t skip_lag_ms);
 /* About once a second. `lag_ms`: how far behind the newest media. LESS and MORE: `effort` has changed. SKIP: drop what
- * is behind. */
+ * is behind; `effort` is less, too, unless it was the least: whoever falls behind so fast is not judged before. */
 enum overload_action overload_judge(struct overload *overload, int64_t now_ms, int64_t lag_ms);

@@ -43,6 +43,7 @@ static void test_skips_when_nothing_helps(void **state)
     for (int64_t s = 0; s < 60 && skips == 0; s++)
         skips += overload_judge(&overload, s * 1000, 4100 + s * 500) == OVERLOAD_SKIP;
     assert_int_equal(skips, 1);
+    assert_true(overload.effort > EFFORT_FULL);
 }
 
 int main(void)
