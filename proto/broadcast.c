@@ -1,6 +1,8 @@
 /* Names and messages of a broadcast's life; see broadcast.h. */
 #include "proto/broadcast.h"
 
+#include "libcommon/json_member.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -29,34 +31,23 @@ bool id_is_valid(const char *id)
            strspn(id, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-") == len;
 }
 
-/* Copies the string member `name`; -1 when it is absent, no string or too long. */
-static int copy_string(const json_t *object, const char *name, char *out, size_t out_size)
-{
-    const char *value = json_string_value(json_object_get(object, name));
-    if (!value || strlen(value) >= out_size)
-        return -1;
-    strcpy(out, value);
-    return 0;
-}
-
 int broadcast_state_event_parse(const char *message, size_t len_bytes, struct broadcast_state_event *event)
 {
     int result = -1;
     json_t *root = json_loadb(message, len_bytes, 0, NULL);
     const char *type = json_string_value(json_object_get(root, "type"));
-    const json_t *version = json_object_get(root, "version");
 
     memset(event, 0, sizeof(*event));
-    if (!type || strcmp(type, "state") != 0 || !json_is_number(version) ||
-        copy_string(root, "id", event->id, sizeof(event->id)) != 0 || !id_is_valid(event->id))
+    if (!type || strcmp(type, "state") != 0 ||
+        json_member_whole(root, "version", 0, JSON_WHOLE_MAX, &event->version) != 0 ||
+        json_member_string(root, "id", event->id, sizeof(event->id)) != 0 || !id_is_valid(event->id))
         goto out;
     event->state = broadcast_state_from_name(json_string_value(json_object_get(root, "state")));
     if (event->state == BROADCAST_UNKNOWN)
         goto out;
-    event->version = (int64_t)json_number_value(version);
-    event->at_ms = (int64_t)json_number_value(json_object_get(root, "at_ms"));
-    (void)copy_string(root, "reason", event->reason, sizeof(event->reason));
-    if (copy_string(root, "request_id", event->request_id, sizeof(event->request_id)) == 0 &&
+    (void)json_member_whole(root, "at_ms", 0, JSON_WHOLE_MAX, &event->at_ms);
+    (void)json_member_string(root, "reason", event->reason, sizeof(event->reason));
+    if (json_member_string(root, "request_id", event->request_id, sizeof(event->request_id)) == 0 &&
         !request_id_is_valid(event->request_id))
         event->request_id[0] = '\0';
     result = 0;
@@ -75,14 +66,12 @@ int stream_event_parse(const char *message, size_t len_bytes, struct stream_even
     int result = -1;
     json_t *root = json_loadb(message, len_bytes, 0, NULL);
     const char *type = json_string_value(json_object_get(root, "type"));
-    const json_t *session = json_object_get(root, "session");
 
     memset(event, 0, sizeof(*event));
-    if (!type || !json_is_number(session) || copy_string(root, "id", event->id, sizeof(event->id)) != 0 ||
-        !id_is_valid(event->id))
+    if (!type || json_member_whole(root, "session", 0, JSON_WHOLE_MAX, &event->session) != 0 ||
+        json_member_string(root, "id", event->id, sizeof(event->id)) != 0 || !id_is_valid(event->id))
         goto out;
-    event->session = (int64_t)json_number_value(session);
-    (void)copy_string(root, "ingest", event->ingest, sizeof(event->ingest));
+    (void)json_member_string(root, "ingest", event->ingest, sizeof(event->ingest));
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (strcmp(type, types[i].name) == 0) {
             event->type = types[i].type;

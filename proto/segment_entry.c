@@ -2,13 +2,13 @@
  * keys become Redis commands of the uploader. */
 #include "proto/segment_entry.h"
 
-#include <math.h>
+#include "libcommon/json_member.h"
+
 #include <string.h>
 
 /* A day: far above any real segment, far below what would overflow a sum. */
 #define MAX_DURATION_US (86400LL * 1000000)
 #define MAX_PART_BYTES  (1LL << 30)
-#define MAX_INTEGER     (1LL << 53)
 
 static json_t *encode_rendition(const struct segment_rendition *rendition)
 {
@@ -48,37 +48,11 @@ char *segment_entry_encode(const struct segment_entry *entry)
     return text;
 }
 
-static int read_integer(const json_t *object, const char *name, int64_t min, int64_t max, int64_t *out)
-{
-    const json_t *value = json_object_get(object, name);
-    double number;
-
-    if (!json_is_number(value))
-        return -1;
-    /* A Lua or JavaScript encoder may have written 2000.0: whole numbers are taken in either form. */
-    number = json_number_value(value);
-    if (!(number >= (double)min && number <= (double)max) || number != floor(number))
-        return -1;
-    *out = json_is_integer(value) ? json_integer_value(value) : (int64_t)number;
-    return 0;
-}
-
-static int read_string(const json_t *object, const char *name, char *out, size_t out_size)
-{
-    const json_t *value = json_object_get(object, name);
-    size_t len = json_string_length(value);
-
-    /* A NUL inside would make two different strings look equal from here on. */
-    if (!json_is_string(value) || len >= out_size || strlen(json_string_value(value)) != len)
-        return -1;
-    memcpy(out, json_string_value(value), len + 1);
-    return 0;
-}
-
 /* A part's key must be one: an entry cannot make the uploader read or publish something else. */
 static int read_key(const json_t *object, const char *name, char out[KEY_MAX])
 {
-    if (read_string(object, name, out, KEY_MAX) != 0 || strncmp(out, KEY_MEDIA_PART, sizeof(KEY_MEDIA_PART) - 1) != 0)
+    if (json_member_string(object, name, out, KEY_MAX) != 0 ||
+        strncmp(out, KEY_MEDIA_PART, sizeof(KEY_MEDIA_PART) - 1) != 0)
         return -1;
     return 0;
 }
@@ -95,10 +69,11 @@ static int parse_rendition(const json_t *object, struct segment_rendition *rendi
     const json_t *parts = json_object_get(object, "parts");
     int64_t width, height;
 
-    if (read_string(object, "name", rendition->name, sizeof(rendition->name)) != 0 || !id_is_valid(rendition->name) ||
-        read_string(object, "codecs", rendition->codecs, sizeof(rendition->codecs)) != 0 ||
-        !codecs_are_valid(rendition->codecs) || read_integer(object, "width", 0, 65535, &width) != 0 ||
-        read_integer(object, "height", 0, 65535, &height) != 0)
+    if (json_member_string(object, "name", rendition->name, sizeof(rendition->name)) != 0 ||
+        !id_is_valid(rendition->name) ||
+        json_member_string(object, "codecs", rendition->codecs, sizeof(rendition->codecs)) != 0 ||
+        !codecs_are_valid(rendition->codecs) || json_member_whole(object, "width", 0, 65535, &width) != 0 ||
+        json_member_whole(object, "height", 0, 65535, &height) != 0)
         return -1;
     rendition->width = (int)width;
     rendition->height = (int)height;
@@ -111,7 +86,7 @@ static int parse_rendition(const json_t *object, struct segment_rendition *rendi
         struct segment_part *part = &rendition->parts[rendition->parts_count++];
 
         if (read_key(json_array_get(parts, i), "key", part->key) != 0 ||
-            read_integer(json_array_get(parts, i), "bytes", 0, MAX_PART_BYTES, &part->bytes) != 0)
+            json_member_whole(json_array_get(parts, i), "bytes", 0, MAX_PART_BYTES, &part->bytes) != 0)
             return -1;
     }
     return 0;
@@ -147,12 +122,12 @@ int segment_entry_parse(const char *json, size_t len_bytes, struct segment_entry
         result = 0;
         goto out;
     }
-    if (read_integer(root, "session", 0, MAX_INTEGER, &entry->session) != 0 ||
-        read_integer(root, "number", 0, MAX_INTEGER, &entry->number) != 0 ||
-        read_integer(root, "program_date_time_ms", 0, MAX_INTEGER, &entry->program_date_time_ms) != 0 ||
-        read_integer(root, "media_time_us", 0, MAX_INTEGER, &entry->media_time_us) != 0 ||
-        read_integer(root, "duration_us", 1, MAX_DURATION_US, &entry->duration_us) != 0 ||
-        read_integer(root, "arrived_ms", 0, MAX_INTEGER, &entry->arrived_ms) != 0)
+    if (json_member_whole(root, "session", 0, JSON_WHOLE_MAX, &entry->session) != 0 ||
+        json_member_whole(root, "number", 0, JSON_WHOLE_MAX, &entry->number) != 0 ||
+        json_member_whole(root, "program_date_time_ms", 0, JSON_WHOLE_MAX, &entry->program_date_time_ms) != 0 ||
+        json_member_whole(root, "media_time_us", 0, JSON_WHOLE_MAX, &entry->media_time_us) != 0 ||
+        json_member_whole(root, "duration_us", 1, MAX_DURATION_US, &entry->duration_us) != 0 ||
+        json_member_whole(root, "arrived_ms", 0, JSON_WHOLE_MAX, &entry->arrived_ms) != 0)
         goto out;
     entry->discontinuity = json_is_true(json_object_get(root, "discontinuity"));
     if (json_object_get(root, "thumbnail_key") && read_key(root, "thumbnail_key", entry->thumbnail_key) != 0)

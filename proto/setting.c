@@ -1,6 +1,8 @@
 /* The table of kinds, and the message that says that a setting changed; see setting.h. */
 #include "proto/setting.h"
 
+#include "libcommon/json_member.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,9 +115,9 @@ const struct setting_kind *setting_kind_of(enum setting_kind_id id)
 /* An empty string is fine here: some kinds have no subject or no object. */
 static int copy_member(const json_t *root, const char *name, char out[ID_SIZE])
 {
-    const char *text = json_string_value(json_object_get(root, name));
+    char text[ID_SIZE];
 
-    if (!text || strlen(text) >= ID_SIZE || (text[0] && !id_is_valid(text)))
+    if (json_member_string(root, name, text, sizeof(text)) != 0 || (text[0] && !id_is_valid(text)))
         return -1;
     strcpy(out, text);
     return 0;
@@ -126,18 +128,17 @@ int setting_event_parse(const char *message, size_t len_bytes, struct setting_ev
     int result = -1;
     json_t *root = json_loadb(message, len_bytes, 0, NULL);
     const char *type = json_string_value(json_object_get(root, "type"));
-    const json_t *version = json_object_get(root, "version");
     json_t *value = json_object_get(root, "value");
 
     memset(event, 0, sizeof(*event));
-    if (!type || strcmp(type, "setting") != 0 || !json_is_integer(version) || json_integer_value(version) <= 0 ||
+    if (!type || strcmp(type, "setting") != 0 ||
+        json_member_whole(root, "version", 1, JSON_WHOLE_MAX, &event->version) != 0 ||
         (!json_is_object(value) && !json_is_null(value)))
         goto out;
     if (copy_member(root, "subject", event->subject) != 0 || copy_member(root, "object", event->object) != 0)
         goto out;
-    event->version = json_integer_value(version);
     event->kind = setting_kind_from_name(json_string_value(json_object_get(root, "kind")));
-    event->at_ms = (int64_t)json_number_value(json_object_get(root, "at_ms"));
+    (void)json_member_whole(root, "at_ms", 0, JSON_WHOLE_MAX, &event->at_ms);
     event->value = json_is_object(value) ? json_incref(value) : NULL;
     const char *request_id = json_string_value(json_object_get(root, "request_id"));
     if (request_id && request_id_is_valid(request_id))
