@@ -1,5 +1,5 @@
-/* waiting → dialling → up → waiting. Up, every command sent has an entry in a first-in-first-out list, since Redis
- * answers in order; one timer looks at its head. A passed deadline drops the connection: a reply that came later would
+/* waiting → dialling → up → waiting. Up, every command sent stands in a list of what is pending (redis_pending.h); one
+ * timer looks at the oldest. A passed deadline drops the connection: a reply that came later would
  * be taken for the next command's. An idle link sends a PING of its own every second, so that `up` is true also when
  * nobody asks anything. */
 #include "libcommon/redis_link.h"
@@ -11,33 +11,18 @@
 #include "libcommon/metrics.h"
 #include "libcommon/redis_connection.h"
 #include "libcommon/redis_dial.h"
+#include "libcommon/redis_pending.h"
 #include "libcommon/redis_script.h"
 #include "libcommon/redis_sentinel.h"
-#include "libcommon/redis_settle.h"
-#include "libcommon/request_scope.h"
 #include "libcommon/tls_client.h"
 
 #include <assert.h>
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
 #include <stdio.h>
-#include <sys/queue.h>
 
 #define IDLE_PING_MS      1000
 #define SENTINEL_WATCH_MS 1000
-
-struct pending {
-    STAILQ_ENTRY(pending) entry;
-    redis_link_fn callback;
-    void *context;
-    int64_t deadline_ms;
-    size_t bytes;
-    struct redis_script_call *script; /* owned; NULL when it is not an EVALSHA */
-    bool must_settle;                 /* the answer is held until a replica has what it tells of */
-    bool is_prompt;                   /* the answer waits for no other */
-    char *request_id;                 /* of the scope it was sent in; NULL: none */
-};
-STAILQ_HEAD(pending_list, pending);
 
 enum link_state { LINK_WAITING, LINK_DIALLING, LINK_UP };
 
@@ -54,20 +39,17 @@ struct redis_link {
     char why[400]; /* of the last failure, for redis_link_ready */
     struct backoff backoff;
     struct event *retry;
-    struct pending_list pending;
-    size_t pending_bytes;
-    struct event *check; /* looks at the head's deadline, or at the silence; due at check_at_ms */
+    struct redis_pending pending;
+    struct event *check; /* looks at the oldest command's deadline, or at the silence; due at check_at_ms */
     int64_t check_at_ms;
     int64_t last_reply_ms;
     struct event *watch; /* behind Sentinel: is this still the master? */
     struct redis_sentinel_query *watch_query;
     struct redis_script_cache *scripts;
-    struct redis_settle settle;
-    long long offset_before; /* the master's own at the last ROLE */
     struct log_limiter failure_limiter;
-    int depth; /* callbacks on the stack */
+    int depth; /* own calls of the owner on the stack: on_up, on_down, refusals */
     struct {
-        struct metric *up, *losses, *deadlines, *pending_bytes, *unreplicated;
+        struct metric *up, *losses, *deadlines, *unreplicated;
     } metrics;
 };
 
@@ -119,96 +101,36 @@ static void arm_check(struct redis_link *link, int64_t at_ms, int64_t now_ms)
     arm(link->check, at_ms > now_ms ? at_ms - now_ms : 0);
 }
 
-/* --- the list of what is unanswered
- * ----------------------------------------------------------------------------------- */
-
-static void call_back(struct redis_link *link, struct pending *pending, int code, const struct redisReply *reply)
+static int64_t begin_deadline(struct redis_link *link, int64_t timeout_ms)
 {
-    redis_link_fn callback = pending->callback;
-    void *context = pending->context;
+    int64_t now_ms = clock_monotonic_ms(), deadline_ms = now_ms + timeout_ms;
 
-    redis_script_call_free(pending->script);
-    if (callback) {
-        const char *outer_scope = request_scope_enter(pending->request_id);
-
-        link->depth++;
-        callback(code, reply, context);
-        link->depth--;
-        request_scope_leave(outer_scope);
-    }
-    free(pending->request_id);
-    free(pending);
+    if (deadline_ms < link->check_at_ms)
+        arm_check(link, deadline_ms, now_ms);
+    return deadline_ms;
 }
 
-static void call_back_held(struct redis_link *link, struct redis_held_list *list, bool is_lost)
+static struct redis_command *push_sent(struct redis_link *link, int64_t timeout_ms, size_t bytes,
+                                       redis_link_fn callback, void *context)
 {
-    struct redis_held *held;
-
-    while ((held = STAILQ_FIRST(list))) {
-        STAILQ_REMOVE_HEAD(list, entry);
-        call_back(link, held->owner, is_lost ? REDIS_LINK_LOST : held->code, is_lost ? NULL : held->reply);
-        freeReplyObject(held->reply);
-        free(held);
-    }
-}
-
-/* The lists are taken over first: a callback may send again once the link is back, or ask for the state. */
-static void fail_pending(struct redis_link *link)
-{
-    struct pending_list lost = STAILQ_HEAD_INITIALIZER(lost);
-    struct redis_held_list held = STAILQ_HEAD_INITIALIZER(held);
-    struct pending *pending;
-
-    redis_settle_lose(&link->settle, &held);
-    STAILQ_CONCAT(&lost, &link->pending);
-    link->pending_bytes = 0;
-    set_metric(link->metrics.pending_bytes, 0);
-    call_back_held(link, &held, true);
-    while ((pending = STAILQ_FIRST(&lost))) {
-        STAILQ_REMOVE_HEAD(&lost, entry);
-        call_back(link, pending, REDIS_LINK_LOST, NULL);
-    }
-}
-
-static int refusal(const struct redis_link *link, size_t bytes)
-{
-    if (link->state != LINK_UP)
-        return REDIS_LINK_DOWN;
-    if (bytes > link->options.max_pending_bytes || link->pending_bytes > link->options.max_pending_bytes - bytes)
-        return REDIS_LINK_FULL;
-    return 0;
-}
-
-static struct pending *push_sent(struct redis_link *link, int64_t timeout_ms, size_t bytes, redis_link_fn callback,
-                                 void *context)
-{
-    struct pending *pending = alloc_zero(1, sizeof(*pending));
-    int64_t now_ms = clock_monotonic_ms();
-
-    pending->callback = callback;
-    pending->context = context;
-    pending->bytes = bytes;
-    pending->deadline_ms = now_ms + timeout_ms;
-    pending->request_id = request_scope_copy();
-    STAILQ_INSERT_TAIL(&link->pending, pending, entry);
-    link->pending_bytes += bytes;
-    set_metric(link->metrics.pending_bytes, (double)link->pending_bytes);
-    if (pending->deadline_ms < link->check_at_ms)
-        arm_check(link, pending->deadline_ms, now_ms);
-    return pending;
+    return redis_pending_push(&link->pending, begin_deadline(link, timeout_ms), bytes, callback, context);
 }
 
 /* NULL: the command was refused and its callback called. */
-static struct pending *push_pending(struct redis_link *link, int64_t timeout_ms, size_t bytes, redis_link_fn callback,
-                                    void *context)
+static struct redis_command *push_command(struct redis_link *link, int64_t timeout_ms, size_t bytes,
+                                          redis_link_fn callback, void *context)
 {
-    int code = refusal(link, bytes);
+    int refusal = 0;
 
-    if (code == 0)
+    if (link->state != LINK_UP)
+        refusal = REDIS_LINK_DOWN;
+    else if (!redis_pending_has_room(&link->pending, bytes))
+        refusal = REDIS_LINK_FULL;
+    if (refusal == 0)
         return push_sent(link, timeout_ms, bytes, callback, context);
     if (callback) {
         link->depth++;
-        callback(code, NULL, context);
+        callback(refusal, NULL, context);
         link->depth--;
     }
     return NULL;
@@ -233,27 +155,16 @@ static void ask(struct redis_link *link, int64_t timeout_ms, redis_link_fn callb
     redis_connection_send(link->connection, count, args, NULL);
 }
 
-/* Those that kept up with the master since it was last asked: one that is cut off stays in its list for a minute. */
 static void on_role(int code, const struct redisReply *reply, void *context)
 {
     struct redis_link *link = context;
-    long long following = 0;
 
-    if (code != 0 || reply->type != REDIS_REPLY_ARRAY || reply->elements < 3 ||
-        reply->element[2]->type != REDIS_REPLY_ARRAY)
+    if (code != 0)
         return;
-    for (size_t i = 0; i < reply->element[2]->elements; i++) {
-        const struct redisReply *replica = reply->element[2]->element[i];
-
-        if (replica->type == REDIS_REPLY_ARRAY && replica->elements >= 3 && replica->element[2]->str &&
-            atoll(replica->element[2]->str) >= link->offset_before)
-            following++;
-    }
-    link->offset_before = reply->element[1]->integer;
-    if (redis_settle_set_replicas(&link->settle, following))
+    if (redis_settle_hear_role(&link->pending.settle, reply))
         log_info("redis.replicated", log_str("link", link->name), log_str("address", link->address_text),
-                 log_int("replicas", following));
-    set_metric(link->metrics.unreplicated, !link->settle.has_replica);
+                 log_int("replicas", link->pending.settle.following));
+    set_metric(link->metrics.unreplicated, !link->pending.settle.has_replica);
 }
 
 static void ask_role(struct redis_link *link)
@@ -270,13 +181,13 @@ static void on_settled(int code, const struct redisReply *reply, void *context)
 
     if (code == REDIS_LINK_LOST)
         return;
-    if (redis_settle_answered(&link->settle, reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0,
+    if (redis_settle_answered(&link->pending.settle, reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0,
                               clock_monotonic_ms(), &free_to_go)) {
         log_warn("redis.alone", log_str("link", link->name), log_str("address", link->address_text),
                  log_str("why", "no replica has what was written: answers do not wait for one any more"));
         set_metric(link->metrics.unreplicated, 1);
     }
-    call_back_held(link, &free_to_go, false);
+    redis_pending_answer_held(&link->pending, &free_to_go);
     settle_more(link);
 }
 
@@ -284,7 +195,7 @@ static void settle_more(struct redis_link *link)
 {
     char wait_ms[16];
 
-    if (!redis_settle_must_ask(&link->settle))
+    if (!redis_settle_must_ask(&link->pending.settle))
         return;
     snprintf(wait_ms, sizeof(wait_ms), "%d", REDIS_SETTLE_ASK_MS);
     ask(link, REDIS_SETTLE_ASK_MS + link->options.command_timeout_ms, on_settled, 3,
@@ -297,16 +208,16 @@ static void settle_more(struct redis_link *link)
 static void on_check(evutil_socket_t fd, short events, void *context)
 {
     struct redis_link *link = context;
-    struct pending *head = STAILQ_FIRST(&link->pending);
+    const struct redis_command *oldest = redis_pending_oldest(&link->pending);
     int64_t now_ms = clock_monotonic_ms();
 
-    if (head && now_ms >= head->deadline_ms) {
+    if (oldest && now_ms >= oldest->deadline_ms) {
         count_metric(link->metrics.deadlines);
         link_drop(link, "no answer in time");
         return;
     }
-    if (head) {
-        arm_check(link, head->deadline_ms, now_ms);
+    if (oldest) {
+        arm_check(link, oldest->deadline_ms, now_ms);
         return;
     }
     int64_t silent_ms = now_ms - link->last_reply_ms;
@@ -320,57 +231,40 @@ static void on_check(evutil_socket_t fd, short events, void *context)
 
 /* Redis may have lost its scripts (restart, failover, SCRIPT FLUSH): once more with the text. True: it was sent again.
  */
-static bool retry_script(struct redis_link *link, struct pending *pending, const struct redisReply *reply)
+static bool retry_script(struct redis_link *link, struct redis_command *command, const struct redisReply *reply)
 {
-    struct redis_script_call *call = pending->script;
+    size_t len;
 
-    if (!call || reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, "NOSCRIPT", 8) != 0)
+    if (!command->script || reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, "NOSCRIPT", 8) != 0)
         return false;
-    pending->script = NULL;
-    struct pending *again =
-        push_pending(link, link->options.command_timeout_ms, pending->bytes, pending->callback, pending->context);
-    if (again) {
-        size_t len;
-        char *command = redis_script_call_format(call, true, &len);
-
-        again->must_settle = pending->must_settle;
-        again->is_prompt = pending->is_prompt;
-        redis_connection_send_take(link->connection, command, len);
-        free(again->request_id);
-        again->request_id = pending->request_id;
-        pending->request_id = NULL;
-    }
-    redis_script_call_free(call);
-    free(pending->request_id);
-    free(pending);
+    char *text = redis_script_call_format(command->script, true, &len);
+    redis_script_call_free(command->script);
+    command->script = NULL; /* not a third time */
+    redis_pending_push_again(&link->pending, command, begin_deadline(link, link->options.command_timeout_ms));
+    redis_connection_send_take(link->connection, text, len);
     return true;
 }
 
 static void on_reply(const struct redisReply *reply, void *context)
 {
     struct redis_link *link = context;
-    struct pending *pending = STAILQ_FIRST(&link->pending);
-    bool is_error = reply->type == REDIS_REPLY_ERROR;
+    struct redis_command *command = redis_pending_take_oldest(&link->pending);
+    int code = reply->type == REDIS_REPLY_ERROR ? REDIS_LINK_REFUSED : 0;
     /* Told before the callback runs, which may replace the connection's state. */
-    bool is_deposed = is_error && link->url.is_sentinel && strncmp(reply->str, "READONLY", 8) == 0;
+    bool is_deposed = code != 0 && link->url.is_sentinel && strncmp(reply->str, "READONLY", 8) == 0;
 
-    if (!pending) {
+    if (!command) {
         link_drop(link, "a reply that nobody asked for");
         return;
     }
-    STAILQ_REMOVE_HEAD(&link->pending, entry);
-    link->pending_bytes -= pending->bytes;
-    set_metric(link->metrics.pending_bytes, (double)link->pending_bytes);
     link->last_reply_ms = clock_monotonic_ms();
-    if (retry_script(link, pending, reply))
+    if (retry_script(link, command, reply))
         return;
-    int code = is_error ? REDIS_LINK_REFUSED : 0;
-    bool must_settle = pending->must_settle && !is_error;
-    if (pending->callback && !pending->is_prompt && redis_settle_holds(&link->settle, must_settle)) {
-        redis_settle_hold(&link->settle, pending, code, redis_connection_take_reply(link->connection), must_settle);
+    if (redis_pending_must_hold(&link->pending, command, code)) {
+        redis_pending_hold(&link->pending, command, code, redis_connection_take_reply(link->connection));
         settle_more(link);
     } else {
-        call_back(link, pending, code, reply);
+        redis_pending_answer(&link->pending, command, code, reply);
     }
     if (is_deposed && link->state == LINK_UP)
         link_drop(link, "the master has become a replica");
@@ -432,7 +326,6 @@ static void link_up(struct redis_link *link, struct redis_connection *connection
     set_metric(link->metrics.up, 1);
     if (link->url.is_sentinel) {
         arm(link->watch, SENTINEL_WATCH_MS);
-        link->offset_before = 0;
         ask_role(link); /* before the first command: answered before it, too */
     }
     log_info("redis.connected", log_str("link", link->name), log_str("address", link->address_text));
@@ -483,12 +376,12 @@ static void link_disconnect(struct redis_link *link)
 static void link_drop(struct redis_link *link, const char *why)
 {
     log_warn("redis.lost", log_str("link", link->name), log_str("address", link->address_text), log_str("why", why),
-             log_int("unanswered_bytes", (int64_t)link->pending_bytes));
+             log_int("unanswered_bytes", (int64_t)link->pending.bytes));
     snprintf(link->why, sizeof(link->why), "%s", why);
     count_metric(link->metrics.losses);
     link_disconnect(link);
     arm(link->retry, backoff_next_ms(&link->backoff));
-    fail_pending(link);
+    redis_pending_lose_all(&link->pending);
     if (link->options.on_down) {
         link->depth++;
         link->options.on_down(link->options.context);
@@ -518,7 +411,7 @@ static void make_metrics(struct redis_link *link)
                                            "connections to Redis that broke or were given up", labels);
     link->metrics.deadlines = metrics_counter(registry, "hanabi_redis_deadlines_total",
                                               "connections given up since a command was not answered in time", labels);
-    link->metrics.pending_bytes =
+    link->pending.bytes_gauge =
         metrics_gauge(registry, "hanabi_redis_pending_bytes", "arguments sent and not yet answered", labels);
     link->metrics.unreplicated = metrics_gauge(registry, "hanabi_redis_unreplicated",
                                                "1 while behind Sentinel no replica has what is acknowledged", labels);
@@ -543,8 +436,7 @@ struct redis_link *redis_link_create(struct event_base *loop, const char *url, c
     link->name = alloc_string(o->name ? o->name : "redis");
     link->failure_limiter = LOG_LIMITER(5000);
     snprintf(link->why, sizeof(link->why), "connecting");
-    STAILQ_INIT(&link->pending);
-    redis_settle_init(&link->settle, link->url.is_sentinel);
+    redis_pending_init(&link->pending, o->max_pending_bytes, link->url.is_sentinel);
     link->scripts = redis_script_cache_create();
     link->retry = new_timer(link, on_retry);
     link->check = new_timer(link, on_check);
@@ -558,10 +450,10 @@ void redis_link_destroy(struct redis_link *link)
 {
     if (!link)
         return;
-    assert(link->depth == 0);
+    assert(link->depth == 0 && link->pending.depth == 0);
     link_disconnect(link);
     redis_dial_cancel(link->dial);
-    fail_pending(link);
+    redis_pending_lose_all(&link->pending);
     event_free(link->retry);
     event_free(link->check);
     event_free(link->watch);
@@ -601,7 +493,7 @@ bool redis_link_ready(void *context, char *why, size_t why_size)
 
 size_t redis_link_pending_bytes(const struct redis_link *link)
 {
-    return link->pending_bytes;
+    return link->pending.bytes;
 }
 
 /* --- sending
@@ -610,7 +502,7 @@ size_t redis_link_pending_bytes(const struct redis_link *link)
 void redis_link_command_within(struct redis_link *link, int64_t timeout_ms, redis_link_fn callback, void *context,
                                int count, const char *const *args, const size_t *lens)
 {
-    if (push_pending(link, timeout_ms, args_bytes(count, args, lens), callback, context))
+    if (push_command(link, timeout_ms, args_bytes(count, args, lens), callback, context))
         redis_connection_send(link->connection, count, args, lens);
 }
 
@@ -623,36 +515,36 @@ void redis_link_command(struct redis_link *link, redis_link_fn callback, void *c
 void redis_link_command_settled(struct redis_link *link, redis_link_fn callback, void *context, int count,
                                 const char *const *args, const size_t *lens)
 {
-    struct pending *pending =
-        push_pending(link, link->options.command_timeout_ms, args_bytes(count, args, lens), callback, context);
+    struct redis_command *command =
+        push_command(link, link->options.command_timeout_ms, args_bytes(count, args, lens), callback, context);
 
-    if (!pending)
+    if (!command)
         return;
-    pending->must_settle = true;
+    command->must_settle = true;
     redis_connection_send(link->connection, count, args, lens);
 }
 
 void redis_link_commandf(struct redis_link *link, redis_link_fn callback, void *context, const char *format, ...)
 {
-    char *command = NULL;
+    char *text = NULL;
     va_list arguments;
 
     va_start(arguments, format);
-    int len = redisvFormatCommand(&command, format, arguments);
+    int len = redisvFormatCommand(&text, format, arguments);
     va_end(arguments);
     /* -1: memory is out; -2: the format is broken, which only a programmer can do. */
     if (len < 0)
         abort();
-    if (push_pending(link, link->options.command_timeout_ms, (size_t)len, callback, context))
-        redis_connection_send_take(link->connection, command, (size_t)len);
+    if (push_command(link, link->options.command_timeout_ms, (size_t)len, callback, context))
+        redis_connection_send_take(link->connection, text, (size_t)len);
     else
-        redisFreeCommand(command);
+        redisFreeCommand(text);
 }
 
 void redis_link_command_memory(struct redis_link *link, redis_link_fn callback, void *context, void *memory,
                                size_t offset, size_t len_bytes)
 {
-    if (push_pending(link, link->options.command_timeout_ms, len_bytes, callback, context))
+    if (push_command(link, link->options.command_timeout_ms, len_bytes, callback, context))
         redis_connection_send_memory(link->connection, memory, offset, len_bytes);
     else
         free(memory);
@@ -661,15 +553,15 @@ void redis_link_command_memory(struct redis_link *link, redis_link_fn callback, 
 void redis_link_script(struct redis_link *link, const struct redis_script *script, redis_link_fn callback,
                        void *context, int count, const char *const *args, const size_t *lens)
 {
-    struct pending *pending =
-        push_pending(link, link->options.command_timeout_ms, args_bytes(count, args, lens), callback, context);
+    struct redis_command *command =
+        push_command(link, link->options.command_timeout_ms, args_bytes(count, args, lens), callback, context);
     size_t len;
 
-    if (!pending)
+    if (!command)
         return;
-    pending->must_settle = !script->answers_early;
-    pending->is_prompt = script->answers_early;
-    pending->script = redis_script_call_create(link->scripts, script, count, args, lens);
-    char *command = redis_script_call_format(pending->script, false, &len);
-    redis_connection_send_take(link->connection, command, len);
+    command->must_settle = !script->answers_early;
+    command->is_prompt = script->answers_early;
+    command->script = redis_script_call_create(link->scripts, script, count, args, lens);
+    char *text = redis_script_call_format(command->script, false, &len);
+    redis_connection_send_take(link->connection, text, len);
 }

@@ -2,18 +2,41 @@
 
 #include "libcommon/alloc.h"
 
+#include <hiredis/hiredis.h>
+
 void redis_settle_init(struct redis_settle *settle, bool is_wanted)
 {
     *settle = (struct redis_settle){.is_wanted = is_wanted};
     STAILQ_INIT(&settle->held);
 }
 
-bool redis_settle_set_replicas(struct redis_settle *settle, long long replicas)
+/* A replica that is cut off stays in its master's list for a minute, so those count that have got as far as the master
+ * was when it was last asked. */
+static int count_following(const struct redisReply *replicas, long long master_offset)
+{
+    int following = 0;
+
+    for (size_t i = 0; i < replicas->elements; i++) {
+        const struct redisReply *replica = replicas->element[i]; /* host, port, offset */
+
+        if (replica->type == REDIS_REPLY_ARRAY && replica->elements >= 3 && replica->element[2]->str &&
+            atoll(replica->element[2]->str) >= master_offset)
+            following++;
+    }
+    return following;
+}
+
+bool redis_settle_hear_role(struct redis_settle *settle, const struct redisReply *role)
 {
     bool had_replica = settle->has_replica;
 
+    /* A replica answers otherwise. */
+    if (role->type != REDIS_REPLY_ARRAY || role->elements < 3 || role->element[2]->type != REDIS_REPLY_ARRAY)
+        return false;
+    settle->following = count_following(role->element[2], settle->master_offset);
+    settle->master_offset = role->element[1]->integer;
     /* Whether one that is gone is missed is for WAIT to find out: a deposed master has none either. */
-    if (settle->is_wanted && replicas > 0)
+    if (settle->is_wanted && settle->following > 0)
         settle->has_replica = true;
     return settle->has_replica != had_replica;
 }

@@ -31,6 +31,8 @@ STAILQ_HEAD(redis_held_list, redis_held);
 struct redis_settle {
     bool is_wanted;
     bool has_replica;
+    int following;              /* replicas that kept up with the master between its last two answers to ROLE */
+    long long master_offset;    /* the master's own at the last ROLE */
     bool is_asking;             /* a WAIT is under way */
     struct redis_held *newest;  /* of those held */
     struct redis_held *covered; /* the last one that the WAIT answers for */
@@ -39,8 +41,8 @@ struct redis_settle {
 };
 
 void redis_settle_init(struct redis_settle *settle, bool is_wanted);
-/* What the master said about its replicas (ROLE). True: this is news. */
-bool redis_settle_set_replicas(struct redis_settle *settle, long long replicas);
+/* What the server said of itself and its replicas (the reply to ROLE). True: this is news. */
+bool redis_settle_hear_role(struct redis_settle *settle, const struct redisReply *role);
 /* Whether an answer has to be handed to redis_settle_hold. */
 bool redis_settle_holds(const struct redis_settle *settle, bool must_settle);
 /* Takes the reply. */
