@@ -88,7 +88,8 @@ static void done(int code, void *context)
 {
     struct oembed_job *job = context;
 
-    if (code == 0 && job->code == 0 && job->found) {
+    /* Of a private recording nobody is told anything here, least of all a signature over its folder. */
+    if (code == 0 && job->code == 0 && job->found && !job->view.is_private) {
         answer(job);
         return;
     }
