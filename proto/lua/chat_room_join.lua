@@ -11,9 +11,12 @@ local existed = rooms
 local answer, taken = {}, 0
 
 local function take(room, places)
-    redis.call('HINCRBY', key, room, places)
-    redis.call('HINCRBY', key, room .. '|' .. instance, places)
-    taken = taken + places
+    -- Anybody may ask for any number: of a room that grants nothing nothing is kept.
+    if places > 0 then
+        redis.call('HINCRBY', key, room, places)
+        redis.call('HINCRBY', key, room .. '|' .. instance, places)
+        taken = taken + places
+    end
     answer[#answer + 1] = room
     answer[#answer + 1] = places
 end

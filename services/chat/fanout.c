@@ -136,12 +136,9 @@ static void remember_viewers(struct broadcast *broadcast, const char *message, s
 static void on_control(struct broadcast *broadcast, const char *message, size_t len)
 {
     json_t *root = json_loadb(message, len, 0, NULL);
-    json_t *rooms = json_object_get(root, "rooms");
 
-    if (json_is_integer(rooms) && json_integer_value(rooms) > broadcast->rooms_known) {
-        broadcast->rooms_known = (int)json_integer_value(rooms);
+    if (broadcast_note_rooms(broadcast, json_integer_value(json_object_get(root, "rooms"))))
         broadcast_update_channels(broadcast);
-    }
     json_decref(root);
 }
 

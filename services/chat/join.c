@@ -195,9 +195,10 @@ static bool look_up_rooms(struct broadcast *broadcast)
 
 static void seat(struct call *call, int room_number, int places, int wanted_room)
 {
-    struct room *room = broadcast_room(call->broadcast, room_number, true);
+    /* Anybody may ask for any number: a room is made where there are places, not where they were wished for. */
+    struct room *room = places > 0 ? broadcast_room(call->broadcast, room_number, true) : NULL;
 
-    if (!room || places <= 0)
+    if (!room)
         return;
     if (room->places != PLACES_UNKNOWN)
         room->places += (size_t)places;
@@ -227,8 +228,7 @@ static void on_places(int code, const struct redisReply *reply, void *context)
         call_done(call);
         return;
     }
-    if ((int)reply->element[0]->integer > broadcast->rooms_known)
-        broadcast->rooms_known = (int)reply->element[0]->integer;
+    broadcast_note_rooms(broadcast, reply->element[0]->integer);
     for (size_t i = 1; i + 1 < reply->elements; i += 2) {
         size_t pair = (i - 1) / 2;
 
@@ -331,8 +331,8 @@ static void on_left(int code, const struct redisReply *reply, void *context)
         /* Whether it was done is not known: it is all said again when Redis is back, or with the next second. */
         broadcast->must_restate = true;
         broadcast_each_room(broadcast, forget_places, NULL);
-    } else if (reply->type == REDIS_REPLY_INTEGER && (int)reply->integer > broadcast->rooms_known) {
-        broadcast->rooms_known = (int)reply->integer;
+    } else if (reply->type == REDIS_REPLY_INTEGER) {
+        broadcast_note_rooms(broadcast, reply->integer);
     }
     join_step(broadcast);
 }

@@ -136,6 +136,15 @@ struct room *broadcast_room(struct broadcast *broadcast, int number, bool create
     return broadcast->rooms[number];
 }
 
+bool broadcast_note_rooms(struct broadcast *broadcast, int64_t rooms)
+{
+    /* Each of them may cost a channel: what nobody can have is not believed. */
+    if (rooms <= broadcast->rooms_known || rooms > ROOMS_MAX)
+        return false;
+    broadcast->rooms_known = (int)rooms;
+    return true;
+}
+
 void room_enter(struct room *room, struct connection *connection)
 {
     struct chat *chat = room->broadcast->chat;

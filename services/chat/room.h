@@ -76,6 +76,8 @@ void room_enter(struct room *room, struct connection *connection);
 void room_leave(struct connection *connection);
 /* Subscribes and unsubscribes as the broadcast's rooms need. */
 void broadcast_update_channels(struct broadcast *broadcast);
+/* Somebody says that there are so many rooms; true when that is news. */
+bool broadcast_note_rooms(struct broadcast *broadcast, int64_t rooms);
 /* The last callback is done and the connection has left: it may be freed. */
 void connection_settle(struct connection *connection);
 

@@ -49,6 +49,14 @@ test('three rooms on two processes: each comment to its room, once, in one order
     }
 });
 
+test('a room that is not there: whoever asks for it gets one that is, and nothing is made of its number', async () => {
+    await rig.broadcast('elsewhere');
+    const strangers = await Promise.all([9999999, 99999, 5000, 7].map((room) => rig.viewer(one, 'elsewhere', { room }).ready()));
+    assert.ok(strangers.every((viewer) => viewer.hello.room <= 1), JSON.stringify(strangers.map((viewer) => viewer.hello)));
+    const fields = (await rig.cli('HKEYS', 'hanabi:chat:rooms:elsewhere')).split('\n').map((field) => field.replace(/\|.*/, ''));
+    assert.deepEqual([...new Set(fields)].sort(), ['0', '1', 'rooms', 'total']);
+});
+
 test('an acknowledged comment is in the log at that moment', async () => {
     await rig.broadcast('acks');
     const viewer = await rig.viewer(one, 'acks', { as: 'alice' }).ready();
