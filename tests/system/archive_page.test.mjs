@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import WebSocket from 'ws';
+import { assertAccessible } from '../lib/accessibility.mjs';
 import { framesMove, launchBrowser, screenshot } from '../lib/browser.mjs';
 import { api, atEnd, freshStack, newBroadcast, programmeFile, pushFile, run, sleep, status, waitFor, waitForState } from '../lib/fixture.mjs';
 import { HlsMonitor } from '../lib/hls_monitor.mjs';
@@ -186,6 +187,7 @@ test('on a phone, from the front page; the page of the broadcast that is over le
     await waitFor('comments', async () => (await words(page)).length >= events.filter((event) => event.type === 'comment' && event.media_ms <= atMs).length, 10000, 50);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
     await screenshot(page, 'archive-phone');
+    await assertAccessible(page, 'a recording on a phone');
     await page.goto(`${stack.origin}/watch/${broadcast.id}`);
     await page.locator('#recording:visible').waitFor({ timeout: 15000 });
     assert.equal(await page.locator('#recording').getAttribute('href'), `/archive/${broadcast.id}`);

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
+import { assertAccessible } from '../lib/accessibility.mjs';
 import { framesMove, launchBrowser, screenshot } from '../lib/browser.mjs';
 import { api, atEnd, freshStack, programmeFile, run, sleep, waitFor } from '../lib/fixture.mjs';
 import { HlsMonitor } from '../lib/hls_monitor.mjs';
@@ -243,6 +244,7 @@ test('Chromium: a channel that begins in a moment counts down, plays and ends; t
     await inStep(first);
     await waitFor('its end', async () => (await state(phone)) === 'ended', 20000, 100);
     await screenshot(phone, 'channel-ended');
+    await assertAccessible(phone, 'a channel that is over');
     // From the front page, too.
     const home = await (await browser.newContext({ viewport: { width: 390, height: 844 } })).newPage();
     home.on('pageerror', (error) => errors.push(error.message));
@@ -253,6 +255,7 @@ test('Chromium: a channel that begins in a moment counts down, plays and ends; t
     assert.ok(await home.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
     await home.locator('#channels-shelf').scrollIntoViewIfNeeded();
     await screenshot(home, 'home-channels');
+    await assertAccessible(home, 'the front page with channels');
     await cards.filter({ hasText: '夏の再放送 Summer again' }).locator('a').click();
     await waitFor('its page', async () => new URL(home.url()).pathname === `/channel/${looped.id}`, 5000);
     await home.close();

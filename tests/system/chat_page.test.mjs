@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import WebSocket from 'ws';
+import { assertAccessible } from '../lib/accessibility.mjs';
 import { launchBrowser, screenshot } from '../lib/browser.mjs';
 import { api, atEnd, freshStack, sleep, waitFor } from '../lib/fixture.mjs';
 
@@ -117,6 +118,7 @@ test('two pages on two chat processes: comments, decorations, markup as text, no
     }
     await cms.page.locator('#log tr', { hasText: 'Maintenance at 03:00 <i>JST</i>' }).waitFor({ timeout: 5000 });
     await screenshot(cms.page, 'cms');
+    await assertAccessible(cms.page, 'the operators page');
     await screenshot(left.page, 'chat-left');
     await screenshot(right.page, 'chat-right');
     for (const { errors } of [left, right, cms]) assert.deepEqual(errors, []);
@@ -152,6 +154,8 @@ test('the broadcaster deletes, blocks and bans in the studio; viewers see it at 
     assert.match(await error.getAttribute('data-ref'), /^c[0-9a-z]+-\d+$/);
     assert.equal(await rude.page.inputValue('#comment'), 'third rudeness', 'what was written is not lost');
     await screenshot(rude.page, 'chat-refused');
+    await assertAccessible(rude.page, 'a comment that is refused');
+    await assertAccessible(studio.page, 'the studio with moderation');
     assert.equal(await comment(guest.page, 'third rudeness').count(), 0);
     await studio.page.locator('.moderation').getByRole('button', { name: 'Unblock' }).click();
     await studio.page.getByText('No longer blocked.').waitFor({ timeout: 5000 });

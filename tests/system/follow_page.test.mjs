@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { before, test } from 'node:test';
+import { assertAccessible } from '../lib/accessibility.mjs';
 import { launchBrowser, screenshot } from '../lib/browser.mjs';
 import { api, atEnd, freshStack, waitFor } from '../lib/fixture.mjs';
 import { RedisClient, goLive } from '../lib/redis_client.mjs';
@@ -64,6 +65,7 @@ test('follow on the watch page: the toast and the bell on /, the count in the st
     await home.page.locator(`#found .card[data-id="${second}"]`).waitFor({ timeout: 5000 });
     assert.equal(await home.page.locator('#found .card').count(), 1);
     await screenshot(home.page, 'search');
+    await assertAccessible(home.page, 'what a search found');
     const studio = await openPage(t, '/studio', idol);
     await studio.page.locator('#followers', { hasText: '1 follower' }).waitFor({ timeout: 5000 });
     await toast.locator('a').click();

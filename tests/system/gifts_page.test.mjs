@@ -1,6 +1,7 @@
 // A gift in Chromium: bought on one page, shown on both and in the studio, paid once although the line was bad.
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { assertAccessible } from '../lib/accessibility.mjs';
 import { launchBrowser, screenshot } from '../lib/browser.mjs';
 import { api, atEnd, freshStack, waitFor } from '../lib/fixture.mjs';
 import { RedisClient, goLive } from '../lib/redis_client.mjs';
@@ -52,6 +53,7 @@ test('buy a gift on one page, all pages show it; a lost answer is not paid twice
     await page.getByRole('radio', { name: 'Lantern' }).check();
     await page.fill('#gift-message', 'きれい！ <b>bold</b>');
     await screenshot(page, 'gift-panel');
+    await assertAccessible(page, 'the gifts, one chosen');
     // The purchase is made, and its answer is lost on the way.
     let lost = 0;
     await page.route('**/api/v1/purchases', async (route) => {

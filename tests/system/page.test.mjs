@@ -1,6 +1,7 @@
 // The pages in Chromium against the real stack: moving video soon after the push, the overlay at a drop, the picture back without a reload.
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { assertAccessible } from '../lib/accessibility.mjs';
 import { framesMove, launchBrowser, screenshot } from '../lib/browser.mjs';
 import { RtmpClient } from '../lib/rtmp_client.mjs';
 import { api, atEnd, freshStack, newBroadcast, programmeFile, pushFile, pushGstreamer, sleep, waitFor, waitForState } from '../lib/fixture.mjs';
@@ -72,6 +73,7 @@ test('the pusher is killed with the page open: the page says so within a second 
     await waitFor('the overlay', async () => (await page.getAttribute('#overlay', 'data-kind')) === 'suspended', 6000, 50);
     t.diagnostic(`the page says suspended ${Date.now() - killed} ms after the kill`);
     await screenshot(page, 'watch-suspended');
+    await assertAccessible(page, 'the page of an interrupted broadcast');
     const again = pushFile(broadcast.pushUrl, file, { seek: 40 });
     t.after(() => again.kill());
     await waitForState(stack, broadcast.id, 'live', 15000);
@@ -98,6 +100,7 @@ test('the home page lists what is live, on a phone too; markup in a title stays 
         assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), 'no sideways scrolling');
         await sleep(500);
         await screenshot(page, `home-${size.width}`);
+        await assertAccessible(page, `the front page at ${size.width}`);
         await page.locator(`a[href="/watch/${broadcast.id}"]`).first().click();
         await waitFor('moving video', () => framesMove(page, '#video'), 15000, 100);
         assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), 'no sideways scrolling');
@@ -115,5 +118,6 @@ test('the home page lists what is live, on a phone too; markup in a title stays 
         }
         assert.equal(await page.evaluate(() => window.scrollY), 0);
         await screenshot(page, `watch-signed-in-${size.width}`);
+        await assertAccessible(page, `the watch page at ${size.width}`);
     }
 });

@@ -16,9 +16,10 @@ export function createFollowButton() {
         const following = state?.following ?? false;
         button.setAttribute('aria-pressed', String(following));
         button.classList.toggle('button-quiet', following);
-        setText(button, following ? 'Following' : 'Follow');
+        const words = following ? 'Following' : 'Follow';
+        setText(button, words);
         const many = state?.followers !== undefined ? `, ${count.format(state.followers)} ${state.followers === 1 ? 'follower' : 'followers'}` : '';
-        button.setAttribute('aria-label', `${following ? 'Unfollow' : 'Follow'} ${name}${many}`);
+        button.setAttribute('aria-label', `${words} ${name}${many}`); // begins with what is read on it: WCAG 2.5.3
         button.title = many.slice(2);
     }
 
@@ -28,6 +29,7 @@ export function createFollowButton() {
             state = await setFollow(userId, !(state?.following ?? false));
             render();
         } catch (error) {
+            button.removeAttribute('aria-label');
             setText(button, error.status === 401 ? 'Sign in to follow' : 'Try again');
         } finally {
             button.disabled = false;

@@ -144,9 +144,9 @@ async function search() {
         const { broadcasts } = await searchBroadcasts(text);
         if (mine !== question) return undefined;
         byId('found').replaceChildren(...broadcasts.map(updateFoundCard));
-        setText(byId('found-title'), broadcasts.length > 0 ? 'Found' : 'Nothing found');
+        setText(byId('found-words'), broadcasts.length > 0 ? 'Found' : 'Nothing found');
     } catch (error) {
-        if (mine === question) setText(byId('found-title'), error.status === 400 ? 'That is too much to look for' : 'Search cannot be reached right now');
+        if (mine === question) setText(byId('found-words'), error.status === 400 ? 'That is too much to look for' : 'Search cannot be reached right now');
     }
     return undefined;
 }
