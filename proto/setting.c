@@ -49,8 +49,8 @@ static bool validate_mute(const json_t *value, char *why, size_t why_size)
 {
     const json_t *until = json_object_get(value, "until_ms");
 
-    return (json_is_integer(until) && json_integer_value(until) >= 0) ||
-           refuse(why, why_size, "until_ms must be a time in milliseconds, or 0 for the whole broadcast");
+    return (json_is_integer(until) && json_integer_value(until) >= 0 && json_object_size(value) == 1) ||
+           refuse(why, why_size, "until_ms must be a time in milliseconds, or 0 for the whole broadcast; nothing else");
 }
 
 static bool validate_slow_mode(const json_t *value, char *why, size_t why_size)
@@ -58,8 +58,8 @@ static bool validate_slow_mode(const json_t *value, char *why, size_t why_size)
     const json_t *seconds = json_object_get(value, "seconds");
 
     return (json_is_integer(seconds) && json_integer_value(seconds) >= 1 &&
-            json_integer_value(seconds) <= SLOW_MODE_MAX_S) ||
-           refuse(why, why_size, "seconds must be a whole number from 1 to 600");
+            json_integer_value(seconds) <= SLOW_MODE_MAX_S && json_object_size(value) == 1) ||
+           refuse(why, why_size, "seconds must be a whole number from 1 to 600, and nothing else");
 }
 
 static bool validate_words(const json_t *value, char *why, size_t why_size)
@@ -68,8 +68,8 @@ static bool validate_words(const json_t *value, char *why, size_t why_size)
     const json_t *word;
     size_t i;
 
-    if (!json_is_array(words) || json_array_size(words) > WORDS_MAX)
-        return refuse(why, why_size, "words must be a list of at most 200 words");
+    if (!json_is_array(words) || json_array_size(words) > WORDS_MAX || json_object_size(value) != 1)
+        return refuse(why, why_size, "words must be a list of at most 200 words, and nothing else");
     json_array_foreach(words, i, word)
     {
         if (!json_is_string(word) || json_string_length(word) == 0 || json_string_length(word) > WORD_MAX_BYTES)

@@ -152,9 +152,11 @@ static void run(struct db_connection *connection, void *context)
 {
     struct job *job = context;
 
+    /* Kinds that may lag are read where they are needed (words.c): a list of words is as long as a request may be, and
+     * thousands of them would be more than a result may hold. */
     job->code = db_query(connection,
-                         "SELECT kind, subject, object, value, version, updated_at_ms FROM settings WHERE version > ?"
-                         " ORDER BY version LIMIT 5000",
+                         "SELECT kind, subject, object, IF(kind = 'words', NULL, value), version, updated_at_ms"
+                         " FROM settings WHERE version > ? ORDER BY version LIMIT 5000",
                          DB_PARAMS(db_int(job->after)), READ_ROWS, &job->rows);
 }
 

@@ -33,6 +33,22 @@ static void job_free(struct job *job)
 /* --- on a database worker
  * ------------------------------------------------------------------------------------------------- */
 
+static int check_count(struct db_connection *connection, const struct setting_change *change)
+{
+    const struct db_param kind = db_str(change->kind->name), subject = db_str(change->subject);
+    struct db_result *result = NULL;
+    int code = db_query(
+        connection,
+        "SELECT COUNT(*) FROM (SELECT 1 FROM settings WHERE kind = ? AND subject = ? LIMIT ?) s"
+        " WHERE NOT EXISTS (SELECT 1 FROM settings WHERE kind = ? AND subject = ? AND object = ?)",
+        DB_PARAMS(kind, subject, db_int(SETTINGS_MAX_PER_SUBJECT), kind, subject, db_str(change->object)), 1, &result);
+
+    if (code == 0 && db_result_int(result, 0, 0) >= SETTINGS_MAX_PER_SUBJECT)
+        code = SETTING_TOO_MANY;
+    db_result_free(result);
+    return code;
+}
+
 static int write_row(struct db_connection *connection, struct job *job)
 {
     const struct setting_change *change = &job->change;
@@ -63,6 +79,8 @@ static void run(struct db_connection *connection, void *context)
     job->code = db_begin(connection);
     if (job->code == 0 && job->change.allowed)
         job->code = job->change.allowed(connection, &job->change);
+    if (job->code == 0 && job->change.subject[0]) /* notices have none, and are the operators' */
+        job->code = check_count(connection, &job->change);
     if (job->code == 0)
         job->code = write_row(connection, job);
     if (job->code == 0)
@@ -98,6 +116,9 @@ static void answer_error(struct job *job, int code)
         break;
     case SETTING_NO_SUCH:
         http_reply_error(request, 404, "no_such_broadcast", "there is no broadcast with this id");
+        break;
+    case SETTING_TOO_MANY:
+        http_reply_error(request, 409, "too_many_settings", "there are 10,000 of this kind already");
         break;
     default:
         http_reply_header(request, "Retry-After", "2");
@@ -153,7 +174,7 @@ static void done(int code, void *context)
         publish(job);
         return;
     }
-    if (code != SETTING_FORBIDDEN && code != SETTING_NO_SUCH) {
+    if (code != SETTING_FORBIDDEN && code != SETTING_NO_SUCH && code != SETTING_TOO_MANY) {
         static struct log_limiter limiter = LOG_LIMITER(1000);
 
         log_limited(&limiter, LOG_LEVEL_WARN, "setting.not_saved", log_str("why", db_strerror(code)));

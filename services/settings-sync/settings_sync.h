@@ -39,7 +39,11 @@ bool caller_of(struct settings_sync *sync, struct http_request *request, struct 
 struct db_connection;
 struct setting_change;
 typedef int (*setting_allowed_fn)(struct db_connection *connection, const struct setting_change *change);
-enum { SETTING_FORBIDDEN = -100, SETTING_NO_SUCH = -101 };
+enum { SETTING_FORBIDDEN = -100, SETTING_NO_SUCH = -101, SETTING_TOO_MANY = -102 };
+
+/* Of one kind and subject (whom somebody blocks, who is muted in a broadcast), those that were lifted among them: each
+ * stands in the memory of every chat process, or has to be read when one starts. */
+#define SETTINGS_MAX_PER_SUBJECT 10000
 
 struct setting_change {
     const struct setting_kind *kind;

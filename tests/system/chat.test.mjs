@@ -387,6 +387,13 @@ test('a lost settings message: the gap is noticed with the next one and read fro
     assert.equal((await again.say('x')).code, 'blocked');
 });
 
+test('thousands of lists of words as long as a request may be: a new process starts', { skip: process.env.HANABI_LONG !== 'yes' && 'long mode' }, async () => {
+    const first = Number(await rig.sql('SELECT version + 1 FROM settings_version'));
+    await rig.sql(`INSERT INTO settings (kind, subject, object, value, version, updated_by, updated_at_ms)
+        SELECT 'words', CONCAT('wordy', seq), '', CONCAT('{"words":["', REPEAT('x', 65000), '"]}'), ${first} + seq, 'x', 1 FROM seq_0_to_4999; UPDATE settings_version SET version = ${first} + 4999`);
+    await rig.chat(env);
+});
+
 test('a full process says so and when to come back', async () => {
     const small = await rig.chat({ ...env, HANABI_CHAT_MAX_CONNECTIONS: '2' });
     await rig.broadcast('full');

@@ -105,6 +105,18 @@ test('a notice stands in the operation log', async () => {
     assert.ok(await waitFor('the message', () => messages.find((one) => one.version === made.json.version && one.value.text === text)));
 });
 
+test('nobody fills the memory of all chat processes: a value has what its kind has and nothing else, and of a kind there is a number that is enough', async () => {
+    const more = 'x'.repeat(60000);
+    for (const [path, body] of [['/broadcasts/b1/mutes/bob', { until_ms: 0, more }], ['/broadcasts/b1/slow_mode', { seconds: 5, more }], ['/words', { words: ['x'], more }]])
+        assert.deepEqual([path, (await call('PUT', path, { as: token('owner'), body })).status], [path, 400]);
+    await sql(`INSERT INTO settings (kind, subject, object, value, version, updated_by, updated_at_ms) SELECT 'block', 'hater', CONCAT('u', seq), IF(seq MOD 2, '{}', NULL), 1000000 + seq, 'hater', 1 FROM seq_1_to_9999`);
+    const put = async (object, method = 'PUT') => { const { status, json } = await call(method, `/blocks/${object}`, { as: token('hater') }); return [status, json.error?.code]; };
+    assert.deepEqual(await put('last'), [200, undefined]);
+    assert.deepEqual([await put('one-more'), await put('unheard-of', 'DELETE')], [[409, 'too_many_settings'], [409, 'too_many_settings']]);
+    assert.deepEqual([await put('u2'), await put('u1', 'DELETE')], [[200, undefined], [200, undefined]]);
+    assert.equal((await call('PUT', '/blocks/hater', { as: token('somebody') })).status, 200);
+});
+
 test('a hundred changes at once: versions without gap, messages for all', async () => {
     const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => call('PUT', `/blocks/user${i % 7}`, { as: token(`caster${i % 5}`) })));
     const versions = answers.map((answer) => answer.json.version).sort((a, b) => a - b);

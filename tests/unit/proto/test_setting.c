@@ -30,10 +30,13 @@ static void test_values(void **state)
     assert_false(is_valid("block", "[]"));
     assert_true(is_valid("mute", "{\"until_ms\":0}"));
     assert_false(is_valid("mute", "{\"until_ms\":\"0\"}"));
+    assert_false(is_valid("mute", "{\"until_ms\":0,\"more\":1}"));
     assert_true(is_valid("slow_mode", "{\"seconds\":600}"));
+    assert_false(is_valid("slow_mode", "{\"seconds\":600,\"more\":1}"));
     assert_false(is_valid("slow_mode", "{\"seconds\":0}"));
     assert_true(is_valid("words", "{\"words\":[\"a\",\"花\"]}"));
     assert_false(is_valid("words", "{\"words\":[\"\"]}"));
+    assert_false(is_valid("words", "{\"words\":[\"a\"],\"more\":1}"));
     assert_true(is_valid("notice", "{\"text\":\"hello\",\"by\":\"u\"}"));
     assert_false(is_valid("notice", "{\"text\":\"\"}"));
     assert_null(setting_kind_from_name("nothing"));
