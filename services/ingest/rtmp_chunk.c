@@ -16,6 +16,7 @@
 #define EXTENDED           0xffffffu
 #define SMALLEST_BODY      1024
 #define KEEP_BODY          (16 * 1024) /* a larger buffer goes back after its message: many publishers, few key frames */
+#define KEEP_BODIES        (4 * KEEP_BODY) /* and so does any, while the chunk streams together have more than this */
 
 struct chunk_stream {
     uint32_t id;
@@ -119,11 +120,20 @@ static struct chunk_stream *add_stream(struct rtmp_chunk_reader *reader, uint32_
     return stream;
 }
 
+size_t rtmp_chunk_allocated_bytes(const struct rtmp_chunk_reader *reader)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < reader->streams_count; i++)
+        bytes += reader->streams[i].capacity;
+    return bytes;
+}
+
 static void forget_body(struct rtmp_chunk_reader *reader, struct chunk_stream *stream)
 {
     reader->buffered -= stream->received;
     stream->received = 0;
-    if (stream->capacity > KEEP_BODY) {
+    if (stream->capacity > KEEP_BODY || rtmp_chunk_allocated_bytes(reader) > KEEP_BODIES) {
         free(stream->body);
         stream->body = NULL;
         stream->capacity = 0;

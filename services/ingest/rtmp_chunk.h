@@ -62,5 +62,7 @@ void rtmp_chunk_reader_destroy(struct rtmp_chunk_reader *reader); /* NULL is fin
  * good for rtmp_chunk_reader_destroy(). */
 enum rtmp_chunk_result rtmp_chunk_read(struct rtmp_chunk_reader *reader, const uint8_t *bytes, size_t len_bytes,
                                        size_t *taken, struct rtmp_message *message) __attribute__((warn_unused_result));
-/* Memory held for unfinished messages. */
+/* What has come of unfinished messages. */
 size_t rtmp_chunk_buffered_bytes(const struct rtmp_chunk_reader *reader);
+/* Memory held for them and for those to come: at most twice max_buffered_bytes, and a little that is kept. */
+size_t rtmp_chunk_allocated_bytes(const struct rtmp_chunk_reader *reader);

@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             struct rtmp_message message;
             size_t taken;
             result = rtmp_chunk_read(reader, from, left, &taken, &message);
-            if (taken > left || rtmp_chunk_buffered_bytes(reader) > limits.max_buffered_bytes)
+            if (taken > left || rtmp_chunk_buffered_bytes(reader) > limits.max_buffered_bytes ||
+                rtmp_chunk_allocated_bytes(reader) > 2 * limits.max_buffered_bytes + 4 * 65536)
                 abort();
             from += taken;
             left -= taken;

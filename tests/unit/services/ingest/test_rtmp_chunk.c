@@ -330,6 +330,31 @@ static void test_memory_follows_what_arrived(void **state)
     rtmp_chunk_reader_destroy(reader);
 }
 
+/* Whole messages on as many chunk streams as there may be: their buffers do not all stay. */
+static void test_buffers_of_many_chunk_streams_go_back(void **state)
+{
+    struct rtmp_chunk_reader *reader = rtmp_chunk_reader_create(&limits);
+    struct rtmp_message message;
+    size_t taken;
+    unsigned seen = 0;
+
+    for (unsigned id = 3; id < 3 + 60; id++) {
+        wire.len = 0;
+        put_header(0, id, 1, 16000, 9);
+        for (int left = 16000; left > 0; left -= 128) {
+            put_body(1, 128);
+            if (left > 128)
+                put_header(3, id, 0, 0, 0);
+        }
+        seen += rtmp_chunk_read(reader, wire.bytes, wire.len, &taken, &message) == RTMP_CHUNK_MESSAGE;
+    }
+    assert_int_equal(rtmp_chunk_read(reader, wire.bytes, 0, &taken, &message), RTMP_CHUNK_MORE);
+    assert_int_equal(seen, 60);
+    assert_int_equal(rtmp_chunk_buffered_bytes(reader), 0);
+    assert_in_range(rtmp_chunk_allocated_bytes(reader), 0, 64 * 1024);
+    rtmp_chunk_reader_destroy(reader);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +368,7 @@ int main(void)
         cmocka_unit_test_setup(test_refusals, setup),
         cmocka_unit_test_setup(test_unfinished_messages_are_bounded, setup),
         cmocka_unit_test_setup(test_memory_follows_what_arrived, setup),
+        cmocka_unit_test_setup(test_buffers_of_many_chunk_streams_go_back, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
