@@ -1,5 +1,7 @@
 #include "libcommon/access_token.h"
 
+#include "libcommon/utf8.h"
+
 #include <jwt.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -50,6 +52,30 @@ static int copy_grant(jwt_t *jwt, const char *name, char *out, size_t out_size)
     return value && value[0] && snprintf(out, out_size, "%s", value) < (int)out_size;
 }
 
+/* An id, as it goes into keys, paths and rows: one that the database would take for another, or that a key would be
+ * read wrongly with, is nobody's. */
+static int copy_subject(jwt_t *jwt, struct access_token *token)
+{
+    return copy_grant(jwt, "sub", token->subject, sizeof(token->subject)) &&
+           !token->subject[strspn(token->subject, ACCESS_TOKEN_SUBJECT_CHARS)];
+}
+
+/* How long a name may be is up to whoever signs tokens; tables hold so many characters, and a row that does not fit
+ * would keep the others of its transaction from being written for ever. */
+static int copy_name(jwt_t *jwt, struct access_token *token)
+{
+    const char *value = jwt_get_grant(jwt, "name");
+    size_t len = 0, step;
+
+    for (int i = 0; value && i < ACCESS_TOKEN_NAME_CHARS && value[len] && (step = utf8_sequence_len(value + len)); i++)
+        len += step;
+    if (len == 0)
+        return 0;
+    memcpy(token->name, value, len);
+    token->name[len] = '\0';
+    return 1;
+}
+
 /* A string; anything else that is there (a list of several) is none of ours. */
 static int check_audience(jwt_t *jwt, const char *audience, struct access_token *token)
 {
@@ -78,8 +104,7 @@ int access_token_verify_for(const char *audience, const char *text, const char *
     if (jwt_decode(&jwt, text, (const unsigned char *)secret, (int)strlen(secret)) != 0 ||
         jwt_get_alg(jwt) != JWT_ALG_HS256)
         goto out;
-    if (!copy_grant(jwt, "sub", token->subject, sizeof(token->subject)) ||
-        !copy_grant(jwt, "name", token->name, sizeof(token->name)) ||
+    if (!copy_subject(jwt, token) || !copy_name(jwt, token) ||
         !copy_grant(jwt, "role", token->role, sizeof(token->role)))
         goto out;
     token->expires_s = jwt_get_grant_int(jwt, "exp");

@@ -4,12 +4,15 @@
 
 #include <stdint.h>
 
+#define ACCESS_TOKEN_NAME_CHARS    100
+#define ACCESS_TOKEN_SUBJECT_CHARS "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
+
 struct access_token {
-    char subject[65];   /* "sub": user id */
-    char name[101 * 4]; /* "name": at most 100 characters of UTF-8 */
-    char role[32];      /* "role": "viewer", "operator" */
-    int64_t expires_s;  /* "exp": seconds since 1970 */
-    char audience[65];  /* "aud": what alone the token is good for; "": everything */
+    char subject[65];                           /* "sub": user id, of ACCESS_TOKEN_SUBJECT_CHARS only */
+    char name[ACCESS_TOKEN_NAME_CHARS * 4 + 1]; /* "name": UTF-8, cut behind so many characters */
+    char role[32];                              /* "role": "viewer", "operator" */
+    int64_t expires_s;                          /* "exp": seconds since 1970 */
+    char audience[65];                          /* "aud": what alone the token is good for; "": everything */
 };
 
 enum access_token_error {

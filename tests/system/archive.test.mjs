@@ -182,6 +182,8 @@ test('private: gone for everybody but the owner and who has the link', async () 
     assert.equal((await call('GET', one, { as: other })).status, 404);
     assert.ok(!(await call('GET', '/api/v1/archives')).json.archives.some((archive) => archive.id === 'big'));
     assert.ok((await call('GET', '/api/v1/archives?owner=me', { as: owner })).json.archives.some((archive) => archive.id === 'big'));
+    assert.deepEqual((await call('GET', '/api/v1/archives?owner=me', { as: token({ sub: 'OWNER' }) })).json.archives, [], 'somebody else');
+    for (const sub of ['owner ', 'ówner']) assert.equal((await call('GET', '/api/v1/archives?owner=me', { as: token({ sub }) })).status, 401);
     const mine = (await call('GET', one, { as: owner })).json;
     const sealed = new URL(mine.share_url, service.origin).searchParams.get('token');
     assert.equal((await call('GET', `${one}?token=${sealed}`)).json.playback_url, mine.playback_url);

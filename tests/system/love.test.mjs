@@ -113,6 +113,15 @@ test('a batch, its resend, the total, the ranking; what is wrong is told', async
     client.close();
 });
 
+test('a name longer than a row holds is cut: it does not keep everybody\'s hearts out of MySQL', async () => {
+    const client = new RedisClient(redisPort);
+    await seedBroadcast(client, 'names', { state: 'live' });
+    for (const as of [token('long', { name: 'é'.repeat(150) }), token('short')])
+        assert.equal((await call(counters[0], 'POST', 'names/loves', { as, body: { batch_id: 'n', count: 3 } })).status, 200);
+    await waitFor('both in MySQL', async () => (await sql("SELECT user_id, CHAR_LENGTH(user_name) FROM love_users WHERE broadcast_id = 'names' ORDER BY user_id")) === 'long\t100\nshort\t5', 8000);
+    client.close();
+});
+
 test('the cap is honest: it says how many counted, then when to come back', async () => {
     const client = new RedisClient(redisPort);
     await seedBroadcast(client, 'capped', { state: 'live' });

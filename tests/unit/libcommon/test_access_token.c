@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <jwt.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +77,48 @@ static void test_what_is_no_token(void **state)
         ACCESS_TOKEN_FORGED);
 }
 
+static void test_a_subject_is_an_id(void **state)
+{
+    static const char *const odd[] = {"a b", "a ", "a:b", "a|b", "../a", "\xc3\xb3wner", "a\n"};
+    struct access_token signed_one = alice, token;
+
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+        strcpy(signed_one.subject, odd[i]);
+        char *text = access_token_sign(&signed_one, "secret");
+
+        assert_int_equal(access_token_verify(text, "secret", 1000, &token), ACCESS_TOKEN_FORGED);
+        free(text);
+    }
+}
+
+static void test_a_long_name_is_cut_between_characters(void **state)
+{
+    static const char *const characters[] = {"a", "\xc3\xa9", "\xe8\x8a\xb1", "\xf0\x9f\x8e\x86"};
+    struct access_token token;
+
+    for (size_t c = 0; c < sizeof(characters) / sizeof(characters[0]); c++) {
+        const size_t len = strlen(characters[c]);
+        char name[150 * 4 + 1] = "";
+        jwt_t *jwt = NULL;
+
+        for (int i = 0; i < 150; i++)
+            strcat(name, characters[c]);
+        assert_int_equal(jwt_new(&jwt), 0);
+        assert_int_equal(jwt_set_alg(jwt, JWT_ALG_HS256, (const unsigned char *)"secret", 6), 0);
+        assert_int_equal(jwt_add_grant(jwt, "sub", "user1"), 0);
+        assert_int_equal(jwt_add_grant(jwt, "name", name), 0);
+        assert_int_equal(jwt_add_grant(jwt, "role", "viewer"), 0);
+        assert_int_equal(jwt_add_grant_int(jwt, "exp", 2000), 0);
+        char *text = jwt_encode_str(jwt);
+
+        assert_int_equal(access_token_verify(text, "secret", 1000, &token), 0);
+        assert_int_equal(strlen(token.name), 100 * len);
+        assert_memory_equal(token.name, name, 100 * len);
+        free(text);
+        jwt_free(jwt);
+    }
+}
+
 static void test_the_header(void **state)
 {
     assert_string_equal(access_token_from_header("Bearer abc"), "abc");
@@ -91,6 +134,8 @@ int main(void)
         cmocka_unit_test(test_every_changed_byte_is_noticed),
         cmocka_unit_test(test_a_token_for_one_audience),
         cmocka_unit_test(test_what_is_no_token),
+        cmocka_unit_test(test_a_subject_is_an_id),
+        cmocka_unit_test(test_a_long_name_is_cut_between_characters),
         cmocka_unit_test(test_the_header),
     };
 
