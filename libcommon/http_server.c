@@ -25,7 +25,7 @@
 #define DEFAULT_MAX_BODY        (64 * 1024)
 #define DEFAULT_MAX_CONNECTIONS 10000
 #define DEFAULT_IDLE_S          30
-#define CONNECTION_MEMORY       (16 * 1024)
+#define DEFAULT_CONNECTION      (16 * 1024)
 /* So much of a body beyond the limit is read and thrown away, so that the client reads the 413 and no reset. */
 #define MAX_DROPPED_BODY (1024 * 1024)
 #define TICK_MS          500
@@ -344,6 +344,7 @@ static void set_defaults(struct http_server_options *options)
     options->max_body_bytes = options->max_body_bytes ? options->max_body_bytes : DEFAULT_MAX_BODY;
     options->max_connections = options->max_connections ? options->max_connections : DEFAULT_MAX_CONNECTIONS;
     options->idle_timeout_s = options->idle_timeout_s ? options->idle_timeout_s : DEFAULT_IDLE_S;
+    options->connection_bytes = options->connection_bytes ? options->connection_bytes : DEFAULT_CONNECTION;
 }
 
 static struct MHD_Daemon *start_daemon(struct http_server *server, int fd)
@@ -355,7 +356,7 @@ static struct MHD_Daemon *start_daemon(struct http_server *server, int fd)
                             MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
                             on_connection, server, MHD_OPTION_CONNECTION_LIMIT, options->max_connections,
                             MHD_OPTION_CONNECTION_TIMEOUT, options->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                            (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
+                            options->connection_bytes, MHD_OPTION_END);
 }
 
 struct http_server *http_server_create(struct event_base *loop, const struct config_listen *listen_at,

@@ -25,6 +25,7 @@ struct http_server_options {
     size_t max_body_bytes;    /* 0: 64 KiB */
     unsigned max_connections; /* 0: 10,000 */
     unsigned idle_timeout_s;  /* 0: 30 */
+    size_t connection_bytes;  /* per connection, for a request's head; 0: 16 KiB. It is cleared for each request */
     struct metrics *metrics;  /* NULL: none. hanabi_http_requests_total{route,status}, hanabi_http_seconds{route} */
 };
 

@@ -2,21 +2,32 @@
 #include "libcommon/random_id.h"
 
 #include <sodium.h>
+#include <stddef.h>
 #include <stdint.h>
+
+/* Asking the kernel costs more than all the rest of an id, and every HTTP request has one: bytes come in portions. (A
+ * process that forks and goes on would make the same ones twice; here whoever forks executes another program.) */
+static uint8_t next_byte(void)
+{
+    static _Thread_local uint8_t portion[1024];
+    static _Thread_local size_t left;
+
+    if (left == 0) {
+        randombytes_buf(portion, sizeof portion);
+        left = sizeof portion;
+    }
+    uint8_t byte = portion[--left];
+    portion[left] = 0; /* what was handed out is nowhere else */
+    return byte;
+}
 
 void random_id(char out[RANDOM_ID_SIZE])
 {
     static const char alphabet[] = "0123456789abcdefghijklmnopqrstuvwxyz";
     /* A byte above the largest multiple of 36 would favour the first characters: it is drawn again. */
     const uint8_t fair_limit = 256 / 36 * 36;
-    uint8_t pool[RANDOM_ID_SIZE * 2];
-    size_t used = sizeof pool;
     for (size_t i = 0; i < RANDOM_ID_SIZE - 1;) {
-        if (used == sizeof pool) {
-            randombytes_buf(pool, sizeof pool);
-            used = 0;
-        }
-        uint8_t byte = pool[used++];
+        uint8_t byte = next_byte();
         if (byte < fair_limit)
             out[i++] = alphabet[byte % 36];
     }

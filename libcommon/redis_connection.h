@@ -39,7 +39,7 @@ void redis_connection_set_handlers(struct redis_connection *connection,
 void redis_connection_set_reply_pause(struct redis_connection *connection, int64_t pause_ms);
 /* Queues a command; all of one turn of the loop leave with one write. `lens` NULL: strings. */
 void redis_connection_send(struct redis_connection *connection, int count, const char *const *args, const size_t *lens);
-/* The same for a command in the protocol's form; takes `command` (made by hiredis). */
+/* The same for a command in the protocol's form; takes `command` (made by malloc, as hiredis does). */
 void redis_connection_send_take(struct redis_connection *connection, char *command, size_t len_bytes);
 /* The same for one that was written in place: `len_bytes` from `offset` of `memory`, which is taken (made by malloc).
  * Never copied, whatever its size. */

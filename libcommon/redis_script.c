@@ -4,13 +4,15 @@
 
 #include "libcommon/alloc.h"
 
-#include <hiredis/hiredis.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 
 #define SHA1_BYTES   20
 #define SHA1_HEX     (2 * SHA1_BYTES)
 #define PREFIX_COUNT 3 /* EVALSHA, hash, number of keys */
+
+#define BULK_MORE_BYTES 25  /* around an argument: "$", a length, two line ends */
+#define FRONT_BYTES     128 /* the beginning of a command, without the script */
 
 struct known_script {
     struct known_script *next;
@@ -23,13 +25,12 @@ struct redis_script_cache {
     struct known_script *first;
 };
 
+/* The command without its beginning, which says how the script is called: written once, for the call and its retry. */
 struct redis_script_call {
     struct known_script *known;
-    char keys[12];
-    int count; /* with the prefix, whose places are filled when the call is formatted */
-    const char **args;
-    size_t *lens;
-    char *bytes;
+    int keys, count;
+    size_t len;
+    char args[]; /* in the protocol's form */
 };
 
 struct redis_script_cache *redis_script_cache_create(void)
@@ -74,55 +75,68 @@ static struct known_script *know_script(struct redis_script_cache *cache, const 
     return known;
 }
 
+/* "$<length>\r\n" */
+static char *put_length(char *at, size_t len)
+{
+    char digits[24], *first = digits + sizeof(digits);
+
+    do
+        *--first = (char)('0' + len % 10);
+    while (len /= 10);
+    *at++ = '$';
+    at = mempcpy(at, first, (size_t)(digits + sizeof(digits) - first));
+    return mempcpy(at, "\r\n", 2);
+}
+
+static char *put_bulk(char *at, const char *bytes, size_t len)
+{
+    at = put_length(at, len);
+    if (len > 0)
+        at = mempcpy(at, bytes, len);
+    return mempcpy(at, "\r\n", 2);
+}
+
 struct redis_script_call *redis_script_call_create(struct redis_script_cache *cache, const struct redis_script *script,
                                                    int count, const char *const *args, const size_t *lens)
 {
-    struct redis_script_call *call = alloc_zero(1, sizeof(*call));
-    size_t total = 0, used = 0;
+    size_t total = 0;
 
-    call->known = know_script(cache, script);
-    snprintf(call->keys, sizeof(call->keys), "%d", script->keys);
-    call->count = PREFIX_COUNT + count;
-    call->args = alloc_zero((size_t)call->count, sizeof(*call->args));
-    call->lens = alloc_zero((size_t)call->count, sizeof(*call->lens));
     for (int i = 0; i < count; i++)
-        total += call->lens[PREFIX_COUNT + i] = lens ? lens[i] : strlen(args[i]);
-    call->bytes = alloc_zero(total + 1, 1);
-    for (int i = 0; i < count; i++) {
-        size_t len = call->lens[PREFIX_COUNT + i];
-
-        if (len > 0)
-            memcpy(call->bytes + used, args[i], len);
-        call->args[PREFIX_COUNT + i] = call->bytes + used;
-        used += len;
-    }
+        total += (lens ? lens[i] : strlen(args[i])) + BULK_MORE_BYTES;
+    struct redis_script_call *call = malloc(sizeof(*call) + total);
+    if (!call)
+        abort();
+    call->known = know_script(cache, script);
+    call->keys = script->keys;
+    call->count = count;
+    char *at = call->args;
+    for (int i = 0; i < count; i++)
+        at = put_bulk(at, args[i], lens ? lens[i] : strlen(args[i]));
+    call->len = (size_t)(at - call->args);
     return call;
 }
 
 char *redis_script_call_format(const struct redis_script_call *call, bool is_retry, size_t *len_bytes)
 {
     bool with_text = is_retry || !call->known->sent;
-    char *command = NULL;
+    const char *script = with_text ? call->known->script->lua : call->known->sha1;
+    size_t script_len = strlen(script);
+    char *command = malloc(FRONT_BYTES + script_len + call->len), keys[12], *at;
+    int keys_len = snprintf(keys, sizeof(keys), "%d", call->keys);
 
-    call->args[0] = with_text ? "EVAL" : "EVALSHA";
-    call->args[1] = with_text ? call->known->script->lua : call->known->sha1;
-    call->args[2] = call->keys;
-    for (int i = 0; i < PREFIX_COUNT; i++)
-        call->lens[i] = strlen(call->args[i]);
-    long long len = redisFormatCommandArgv(&command, call->count, call->args, call->lens);
-    if (len < 0)
+    if (!command)
         abort();
+    at = command + sprintf(command, "*%d\r\n", PREFIX_COUNT + call->count);
+    at = with_text ? put_bulk(at, "EVAL", 4) : put_bulk(at, "EVALSHA", 7);
+    at = put_bulk(at, script, script_len);
+    at = put_bulk(at, keys, (size_t)keys_len);
+    at = mempcpy(at, call->args, call->len);
     call->known->sent = true;
-    *len_bytes = (size_t)len;
+    *len_bytes = (size_t)(at - command);
     return command;
 }
 
 void redis_script_call_free(struct redis_script_call *call)
 {
-    if (!call)
-        return;
-    free(call->args);
-    free(call->lens);
-    free(call->bytes);
     free(call);
 }

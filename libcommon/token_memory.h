@@ -1,6 +1,6 @@
 /* Access tokens that were found good, so that a client who comes again and again costs one signature check: a small
- * table, one token to a slot; a newer one takes the place of another that falls on the same slot. What is remembered is
- * the whole text; expiry is looked at each time. Its memory is taken at the start: about 1 KiB a slot.
+ * table, one token to a slot, each in one of four; when these are taken, a newer one takes the place of another. What
+ * is remembered is the whole text; expiry is looked at each time. Its memory is taken at the start: about 1 KiB a slot.
  *
  *     memory = token_memory_create(secret, 4096);
  *     if (token_memory_verify(memory, text, now_s, &token) == 0)
