@@ -60,7 +60,7 @@
 #define KEY_LOVE_CHANGED "hanabi:love:changed:"
 /* list: "<ms>:<total>", about one a second while taps come, until they stand in MySQL */
 #define KEY_LOVE_TICKS "hanabi:love:ticks:"
-/* hash: user -> "<taps left>:<ms>", the rate cap */
+/* hash: user -> "<taps left>:<ms>:<batches left>", the rate caps */
 #define KEY_LOVE_RATE "hanabi:love:rate:"
 /* hash with expiry, completed by "<broadcast>:<window>": "<user>|<batch_id>" -> "<accepted>:<total>", so that a batch
  * that is sent again is answered again and not counted again */

@@ -1,12 +1,14 @@
 -- A group of batches of taps: each is counted once, within the user's rate, while the broadcast is on air.
--- ARGV: taps a second that a user may send, taps at once (what the cap fills up to), seconds of a window; then for each batch:
+-- ARGV: taps a second that a user may send, taps at once (what the cap fills up to), the same two for batches, seconds of a window; then for each batch:
 --       broadcast, user, user's name, batch id, count
--- Answer: for each batch four values: "ok" | "limited" | "not_live" | "over" | "unknown", taps accepted, total, ms to wait (limited)
--- A batch that was counted is known for at least a window and at most two: sent again it gets the same answer.
+-- Answer: for each batch four values: "ok" | "limited" (no taps left) | "too_many" (no batches left) | "not_live" | "over" | "unknown", taps accepted, total,
+--         ms to wait (limited, too_many)
+-- A batch that was counted is known for at least a window and at most two: sent again it gets the same answer, whatever the caps. So the cap on batches
+-- bounds what is remembered of a user: batches at once, and two windows of batches a second.
 -- What a broadcast's batches read and write goes in a few commands for all of them: a command costs more than what it does.
 local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local rate, burst, window_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local rate, burst, batch_rate, batch_burst, window_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local window = math.floor(tonumber(time[1]) / window_s)
 local AT_ONCE = 1000 -- elements of a command; Lua unpacks no more than some thousands
 local answers = {}
@@ -39,13 +41,14 @@ local function write(command, key, args)
     end
 end
 
--- Taps that the user may still send, filled up since the last batch.
+-- Taps and batches that the user may still send, filled up since the last batch.
 local function allowance(kept)
     if not kept then
-        return burst
+        return {taps = burst, batches = batch_burst}
     end
-    local taps, at_ms = string.match(kept, '^([%d.]+):(%d+)$')
-    return math.min(burst, tonumber(taps) + math.max(0, now_ms - tonumber(at_ms)) * rate / 1000)
+    local taps, at_ms, batches = string.match(kept, '^([%d.]+):(%d+):?([%d.]*)$') -- without batches: of a process from before they were capped
+    local seconds = math.max(0, now_ms - tonumber(at_ms)) / 1000
+    return {taps = math.min(burst, tonumber(taps) + seconds * rate), batches = math.min(batch_burst, (tonumber(batches) or batch_burst) + seconds * batch_rate)}
 end
 
 local function keep(id, group)
@@ -55,7 +58,7 @@ local function keep(id, group)
         names[#names + 1] = user
         names[#names + 1] = group.names[user]
         rates[#rates + 1] = user
-        rates[#rates + 1] = string.format('%.3f:%.0f', group.left[user], now_ms)
+        rates[#rates + 1] = string.format('%.3f:%.0f:%.3f', group.left[user].taps, now_ms, group.left[user].batches)
     end
     for _, field in ipairs(group.fields) do
         done[#done + 1] = field
@@ -74,9 +77,13 @@ local function keep(id, group)
 end
 
 local function add(group, batch, left, total)
-    local user, accepted = batch.user, math.min(batch.count, math.floor(left))
+    local user, accepted = batch.user, math.min(batch.count, math.floor(left.taps))
+    if left.batches < 1 then
+        answer(batch, 'too_many', 0, 0, math.ceil((1 - left.batches) * 1000 / batch_rate))
+        return
+    end
     if accepted < 1 then
-        answer(batch, 'limited', 0, 0, math.ceil((1 - left) * 1000 / rate))
+        answer(batch, 'limited', 0, 0, math.ceil((1 - left.taps) * 1000 / rate))
         return
     end
     if not group.taps[user] then
@@ -84,7 +91,8 @@ local function add(group, batch, left, total)
     end
     group.taps[user] = (group.taps[user] or 0) + accepted
     group.names[user] = batch.name
-    group.left[user] = left - accepted
+    group.left[user] = left
+    left.taps, left.batches = left.taps - accepted, left.batches - 1
     group.accepted = group.accepted + accepted
     group.fields[#group.fields + 1] = batch.field
     group.done[batch.field] = integer(accepted) .. ':' .. integer(total + group.accepted)
@@ -121,13 +129,13 @@ local function count(id, batches)
 end
 
 local broadcasts, ids = {}, {}
-for i = 4, #ARGV, 5 do
+for i = 6, #ARGV, 5 do
     local id, user = ARGV[i], ARGV[i + 1]
     if not broadcasts[id] then
         broadcasts[id] = {}
         ids[#ids + 1] = id
     end
-    table.insert(broadcasts[id], {at = (i - 4) / 5 * 4 + 1, user = user, name = ARGV[i + 2], field = user .. '|' .. ARGV[i + 3], count = tonumber(ARGV[i + 4])})
+    table.insert(broadcasts[id], {at = (i - 6) / 5 * 4 + 1, user = user, name = ARGV[i + 2], field = user .. '|' .. ARGV[i + 3], count = tonumber(ARGV[i + 4])})
 end
 for _, id in ipairs(ids) do
     count(id, broadcasts[id])

@@ -19,7 +19,7 @@
 #include <sys/queue.h>
 
 #define CALLS_AT_ONCE    2 /* one that Redis works on, and one that is on its way */
-#define ARGS_IN_FRONT    3
+#define ARGS_IN_FRONT    5
 #define ARGS_PER_BATCH   5
 #define ANSWER_PER_BATCH 4
 
@@ -41,19 +41,19 @@ struct batch_writer {
     struct waiting_list waiting;
     size_t waiting_count;
     int calls;
-    struct event *send; /* after the turn of the loop in which the first of a group came */
-    char rate[24], burst[24], window[24];
-    struct metric *offered, *accepted, *batches, *limited, *groups, *pending;
+    struct event *send;            /* after the turn of the loop in which the first of a group came */
+    char front[ARGS_IN_FRONT][24]; /* of the script's arguments */
+    struct metric *offered, *accepted, *batches, *limited, *too_many, *groups, *pending;
     struct log_limiter limiter;
 };
 
-static void reply_limited(struct http_request *request, int64_t wait_ms)
+static void reply_limited(struct http_request *request, const char *message, int64_t wait_ms)
 {
     char seconds[24];
 
     snprintf(seconds, sizeof(seconds), "%lld", (long long)(wait_ms / 1000 + 1));
     http_reply_header(request, "Retry-After", seconds);
-    http_reply_error(request, 429, "rate_limited", "more taps than anybody can tap: none of these counted");
+    http_reply_error(request, 429, "rate_limited", message);
 }
 
 static void reply_counted(struct http_request *request, int64_t accepted, int64_t total)
@@ -74,7 +74,11 @@ static void answer(struct batch_writer *writer, struct http_request *request, re
         reply_counted(request, accepted, atoll(values[2]->str));
     } else if (strcmp(code, "limited") == 0) {
         metric_add(writer->limited, 1);
-        reply_limited(request, atoll(values[3]->str));
+        reply_limited(request, "more taps than anybody can tap: none of these counted", atoll(values[3]->str));
+    } else if (strcmp(code, "too_many") == 0) {
+        metric_add(writer->too_many, 1);
+        reply_limited(request, "too many batches: add taps up and send them together; none of these counted",
+                      atoll(values[3]->str));
     } else if (strcmp(code, "unknown") == 0) {
         http_reply_error(request, 404, "not_found", "there is no broadcast with this id on air");
     } else if (strcmp(code, "not_live") == 0) {
@@ -132,9 +136,8 @@ static void send_group(struct batch_writer *writer)
 
     group->writer = writer;
     STAILQ_INIT(&group->batches);
-    args[0] = writer->rate;
-    args[1] = writer->burst;
-    args[2] = writer->window;
+    for (size_t i = 0; i < ARGS_IN_FRONT; i++)
+        args[i] = writer->front[i];
     for (; group->count < count; group->count++) {
         struct waiting *each = STAILQ_FIRST(&writer->waiting);
 
@@ -190,13 +193,15 @@ struct batch_writer *batch_writer_create(struct love_counter *counter)
 {
     struct batch_writer *writer = alloc_zero(1, sizeof(*writer));
     struct metrics *metrics = service_metrics(counter->service);
+    const struct love_counter_config *config = &counter->config;
+    const int64_t front[ARGS_IN_FRONT] = {config->rate_per_s, config->burst, config->batches_per_s,
+                                          config->batches_burst, LOVE_WINDOW_S};
 
     writer->counter = counter;
     writer->limiter = LOG_LIMITER(5000);
     STAILQ_INIT(&writer->waiting);
-    snprintf(writer->rate, sizeof(writer->rate), "%lld", (long long)counter->config.rate_per_s);
-    snprintf(writer->burst, sizeof(writer->burst), "%lld", (long long)counter->config.burst);
-    snprintf(writer->window, sizeof(writer->window), "%d", LOVE_WINDOW_S);
+    for (size_t i = 0; i < ARGS_IN_FRONT; i++)
+        snprintf(writer->front[i], sizeof(writer->front[i]), "%lld", (long long)front[i]);
     writer->send = event_new(service_loop(counter->service), -1, 0, on_send, writer);
     if (!writer->send)
         abort();
@@ -204,7 +209,10 @@ struct batch_writer *batch_writer_create(struct love_counter *counter)
     writer->accepted = metrics_counter(metrics, "hanabi_love_accepted_total",
                                        "taps acknowledged; one that was sent again counts again here", NULL);
     writer->batches = metrics_counter(metrics, "hanabi_love_batches_total", "batches that clients sent", NULL);
-    writer->limited = metrics_counter(metrics, "hanabi_love_limited_total", "batches beyond their user's rate", NULL);
+    writer->limited =
+        metrics_counter(metrics, "hanabi_love_limited_total", "batches beyond their user's rate of taps", NULL);
+    writer->too_many = metrics_counter(metrics, "hanabi_love_too_many_batches_total",
+                                       "batches beyond their user's rate of batches", NULL);
     writer->groups =
         metrics_counter(metrics, "hanabi_love_groups_total", "calls that counted a group of batches", NULL);
     writer->pending = metrics_gauge(metrics, "hanabi_love_pending", "batches waiting for Redis", NULL);

@@ -41,6 +41,7 @@ struct love_counter_config {
     struct config_listen listen;
     const char *redis_url, *chat_redis_url, *mysql_url, *jwt_secret;
     int64_t rate_per_s, burst;
+    int64_t batches_per_s, batches_burst;
     int64_t group_max, group_pending_max;
     int64_t flush_users;
 };

@@ -75,7 +75,8 @@ try {
     const client = new RedisClient(redisPort);
     await seedBroadcast(client, 'bench', { state: 'live' });
     const love = start('taskset', ['-c', '0', path.join(binDir, 'love-counter')], { HANABI_REDIS_URL: `redis://127.0.0.1:${redisPort}`, HANABI_MYSQL_URL: mysqlUrl, HANABI_JWT_SECRET: 'secret',
-        HANABI_LOVE_LISTEN: `127.0.0.1:${lovePort}`, HANABI_ADMIN_LISTEN: '127.0.0.1:0', HANABI_LOVE_RATE_PER_S: '100000', HANABI_LOVE_BURST: '10000000' });
+        HANABI_LOVE_LISTEN: `127.0.0.1:${lovePort}`, HANABI_ADMIN_LISTEN: '127.0.0.1:0', HANABI_LOVE_RATE_PER_S: '100000', HANABI_LOVE_BURST: '10000000',
+        HANABI_LOVE_BATCHES_PER_S: '100000', HANABI_LOVE_BATCHES_BURST: '10000000' });
     await waitForPort(lovePort);
     fs.writeFileSync(path.join(dir, 'nginx.conf'), `daemon off; worker_processes 1; pid ${dir}/nginx.pid; error_log ${dir}/nginx.log;
 events { worker_connections 4096; }

@@ -73,8 +73,9 @@ before(async () => {
         assert.doesNotMatch(logs, /Sanitizer|runtime error/, logs.slice(-5000));
     });
     await addCounter();
-    await addCounter({ HANABI_LOVE_RATE_PER_S: '100000', HANABI_LOVE_BURST: '10000000' });
-    await addCounter({ HANABI_LOVE_RATE_PER_S: '100000', HANABI_LOVE_BURST: '10000000' });
+    const uncapped = { HANABI_LOVE_RATE_PER_S: '100000', HANABI_LOVE_BURST: '10000000', HANABI_LOVE_BATCHES_PER_S: '100000', HANABI_LOVE_BATCHES_BURST: '10000000' };
+    await addCounter(uncapped);
+    await addCounter(uncapped);
 });
 
 test('a batch, its resend, the total, the ranking; what is wrong is told', async () => {
@@ -136,6 +137,42 @@ test('the cap is honest: it says how many counted, then when to come back', asyn
     assert.equal(limited.json.error.code, 'rate_limited');
     assert.match(limited.headers['retry-after'], /^[1-9]$/);
     assert.equal((await tap('c2', 500)).json.accepted, partly, 'the resend of what counted in part says the same');
+});
+
+test('whoever sends single taps is told to add them up: what is remembered of one user stays small, and a resend is still harmless', async (t) => {
+    const client = new RedisClient(redisPort);
+    await seedBroadcast(client, 'single', { state: 'live' });
+    const eve = token('eve');
+    const tap = (batch, as = eve) => call(counters[0], 'POST', 'single/loves', { as, body: { batch_id: batch, count: 1 } });
+    const began = Date.now();
+    const answers = await Promise.all(Array.from({ length: 800 }, (_, i) => tap(`single-tap-with-an-id-of-32-${String(i).padStart(4, '0')}`)));
+    const counted = answers.filter((answer) => answer.status === 200);
+    const refused = answers.find((answer) => answer.status === 429);
+    const most = 600 + Math.ceil((Date.now() - began) / 1000);
+    assert.ok(counted.length >= 600 && counted.length <= most, `600 at once and one a second: ${counted.length}`);
+    assert.equal(refused.json.error.code, 'rate_limited');
+    assert.match(refused.json.error.message, /add taps up/);
+    assert.match(refused.headers['retry-after'], /^[12]$/, 'one comes back each second');
+    assert.equal(counted.length + answers.filter((answer) => answer.status === 429).length, 800);
+    // One that counted is answered again, one that did not may come again; others are not held up.
+    const index = answers.findIndex((answer) => answer.status === 200);
+    assert.deepEqual((await tap(`single-tap-with-an-id-of-32-${String(index).padStart(4, '0')}`)).json, answers[index].json);
+    assert.equal((await tap('of-another', token('ann'))).status, 200);
+    const late = answers.findIndex((answer) => answer.status === 429);
+    await waitFor('a second later there is room again', async () => (await tap(`single-tap-with-an-id-of-32-${String(late).padStart(4, '0')}`)).status === 200, 3000, 100);
+    const { total } = (await call(counters[0], 'GET', 'single/loves')).json;
+    const windows = await client.command('KEYS', `${keys.KEY_LOVE_BATCHES}single:*`);
+    let [remembered, bytes] = [0, 0];
+    for (const key of windows) {
+        remembered += await client.command('HLEN', key);
+        bytes += await client.command('MEMORY', 'USAGE', key, 'SAMPLES', '0');
+    }
+    assert.equal(remembered, total, 'as many ids as counted batches');
+    assert.ok(remembered <= 2 + 600 + Math.ceil((Date.now() - began) / 1000), `${remembered}`);
+    const metrics = await (await fetch(`http://127.0.0.1:${counters[0].admin}/metrics`)).text();
+    assert.ok(Number(metrics.match(/^hanabi_love_too_many_batches_total (\d+)/m)[1]) >= 800 - most);
+    t.diagnostic(`${remembered} batches remembered in ${bytes} bytes, ${(bytes / remembered).toFixed(0)} each`);
+    client.close();
 });
 
 test('the chat hears the total once a second from one of the instances, and it only rises', async () => {
