@@ -1,8 +1,8 @@
 -- A group of batches of taps: each is counted once, within the user's rate, while the broadcast is on air.
 -- ARGV: taps a second that a user may send, taps at once (what the cap fills up to), the same two for batches, seconds of a window; then for each batch:
 --       broadcast, user, user's name, batch id, count
--- Answer: for each batch four values: "ok" | "limited" (no taps left) | "too_many" (no batches left) | "not_live" | "over" | "unknown", taps accepted, total,
---         ms to wait (limited, too_many)
+-- Answer: one string (many are slow to write and to read), for each batch four words: ok | limited (no taps left) | too_many (no batches left) | not_live |
+--         over | unknown, taps accepted, total, ms to wait (limited, too_many); a space between any two
 -- A batch that was counted is known for at least a window and at most two: sent again it gets the same answer, whatever the caps. So the cap on batches
 -- bounds what is remembered of a user: batches at once, and two windows of batches a second.
 -- What a broadcast's batches read and write goes in a few commands for all of them: a command costs more than what it does.
@@ -140,4 +140,4 @@ end
 for _, id in ipairs(ids) do
     count(id, broadcasts[id])
 end
-return answers
+return table.concat(answers, ' ')

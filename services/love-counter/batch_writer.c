@@ -18,15 +18,16 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define CALLS_AT_ONCE    2 /* one that Redis works on, and one that is on its way */
-#define ARGS_IN_FRONT    5
-#define ARGS_PER_BATCH   5
-#define ANSWER_PER_BATCH 4
+#define CALLS_AT_ONCE  2 /* one that Redis works on, and one that is on its way */
+#define ARGS_IN_FRONT  5
+#define ARGS_PER_BATCH 5
 
+/* A batch as the script's arguments: no more memory than it needs, for there may be many. */
 struct waiting {
     STAILQ_ENTRY(waiting) link;
     struct http_request *request;
-    struct love_batch batch;
+    const char *args[ARGS_PER_BATCH]; /* into `text` */
+    char text[];
 };
 STAILQ_HEAD(waiting_list, waiting);
 
@@ -64,21 +65,50 @@ static void reply_counted(struct http_request *request, int64_t accepted, int64_
     http_reply_bytes(request, 200, "application/json", body, (size_t)len);
 }
 
-static void answer(struct batch_writer *writer, struct http_request *request, redisReply *const *values)
+/* What the script says of one batch. */
+struct counted {
+    char code[16];
+    long long accepted, total, wait_ms;
+};
+
+static const char *read_number(const char *at, long long *number)
 {
-    const char *code = values[0]->str;
-    int64_t accepted = atoll(values[1]->str);
+    char *end;
+
+    *number = strtoll(at, &end, 10);
+    return end > at && (*end == ' ' || *end == '\0') ? end : NULL;
+}
+
+/* The four words at `at`; what is behind them, or NULL. */
+static const char *read_counted(const char *at, struct counted *counted)
+{
+    size_t len;
+
+    at += *at == ' ';
+    len = strcspn(at, " ");
+    if (len == 0 || len >= sizeof(counted->code))
+        return NULL;
+    memcpy(counted->code, at, len);
+    counted->code[len] = '\0';
+    at = read_number(at + len, &counted->accepted);
+    at = at ? read_number(at, &counted->total) : NULL;
+    return at ? read_number(at, &counted->wait_ms) : NULL;
+}
+
+static void answer(struct batch_writer *writer, struct http_request *request, const struct counted *counted)
+{
+    const char *code = counted->code;
 
     if (strcmp(code, "ok") == 0) {
-        metric_add(writer->accepted, (double)accepted);
-        reply_counted(request, accepted, atoll(values[2]->str));
+        metric_add(writer->accepted, (double)counted->accepted);
+        reply_counted(request, counted->accepted, counted->total);
     } else if (strcmp(code, "limited") == 0) {
         metric_add(writer->limited, 1);
-        reply_limited(request, "more taps than anybody can tap: none of these counted", atoll(values[3]->str));
+        reply_limited(request, "more taps than anybody can tap: none of these counted", counted->wait_ms);
     } else if (strcmp(code, "too_many") == 0) {
         metric_add(writer->too_many, 1);
         reply_limited(request, "too many batches: add taps up and send them together; none of these counted",
-                      atoll(values[3]->str));
+                      counted->wait_ms);
     } else if (strcmp(code, "unknown") == 0) {
         http_reply_error(request, 404, "not_found", "there is no broadcast with this id on air");
     } else if (strcmp(code, "not_live") == 0) {
@@ -90,36 +120,33 @@ static void answer(struct batch_writer *writer, struct http_request *request, re
 
 static void send_group(struct batch_writer *writer);
 
-static bool is_answer_of(const redisReply *reply, size_t count)
+/* In the order of the call. NULL, or an answer that ends early: of the rest it is not known whether they counted. */
+static void answer_group(struct batch_writer *writer, struct group *group, const char *text)
 {
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != count * ANSWER_PER_BATCH)
-        return false;
-    for (size_t i = 0; i < reply->elements; i++)
-        if (reply->element[i]->type != REDIS_REPLY_STRING)
-            return false;
-    return true;
+    struct counted counted;
+    struct waiting *each;
+
+    while ((each = STAILQ_FIRST(&group->batches))) {
+        STAILQ_REMOVE_HEAD(&group->batches, link);
+        text = text ? read_counted(text, &counted) : NULL;
+        if (text)
+            answer(writer, each->request, &counted);
+        else
+            love_reply_unavailable(each->request, "hearts");
+        free(each);
+    }
 }
 
 static void on_counted(int code, const redisReply *reply, void *context)
 {
     struct group *group = context;
     struct batch_writer *writer = group->writer;
-    bool is_good = code == 0 && is_answer_of(reply, group->count);
-    struct waiting *each;
-    size_t at = 0;
+    bool is_good = code == 0 && reply->type == REDIS_REPLY_STRING;
 
     if (!is_good)
         log_limited(&writer->limiter, LOG_LEVEL_WARN, "loves.not_counted", log_int("batches", (int64_t)group->count),
                     log_str("why", code != 0 ? redis_link_strerror(code) : "an odd answer"));
-    while ((each = STAILQ_FIRST(&group->batches))) {
-        STAILQ_REMOVE_HEAD(&group->batches, link);
-        if (is_good)
-            answer(writer, each->request, &reply->element[at]);
-        else
-            love_reply_unavailable(each->request, "hearts");
-        at += ANSWER_PER_BATCH;
-        free(each);
-    }
+    answer_group(writer, group, is_good ? reply->str : NULL);
     free(group);
     writer->calls--;
     if (writer->waiting_count > 0)
@@ -132,7 +159,6 @@ static void send_group(struct batch_writer *writer)
     size_t count = writer->waiting_count < most ? writer->waiting_count : most, at = ARGS_IN_FRONT;
     struct group *group = alloc_zero(1, sizeof(*group));
     const char **args = alloc_zero(ARGS_IN_FRONT + count * ARGS_PER_BATCH, sizeof(*args));
-    char(*counts)[12] = alloc_zero(count, sizeof(*counts));
 
     group->writer = writer;
     STAILQ_INIT(&group->batches);
@@ -143,12 +169,8 @@ static void send_group(struct batch_writer *writer)
 
         STAILQ_REMOVE_HEAD(&writer->waiting, link);
         STAILQ_INSERT_TAIL(&group->batches, each, link);
-        snprintf(counts[group->count], sizeof(*counts), "%d", each->batch.count);
-        args[at++] = each->batch.broadcast;
-        args[at++] = each->batch.user;
-        args[at++] = each->batch.name;
-        args[at++] = each->batch.batch_id;
-        args[at++] = counts[group->count];
+        for (size_t i = 0; i < ARGS_PER_BATCH; i++)
+            args[at++] = each->args[i];
     }
     writer->waiting_count -= count;
     metric_set(writer->pending, (double)writer->waiting_count);
@@ -158,7 +180,6 @@ static void send_group(struct batch_writer *writer)
     redis_link_script(writer->counter->redis, &script_love_add, on_counted, group, (int)at, args, NULL);
     request_scope_leave(outer_scope);
     free(args);
-    free(counts);
 }
 
 static void on_send(evutil_socket_t fd, short events, void *context)
@@ -167,6 +188,28 @@ static void on_send(evutil_socket_t fd, short events, void *context)
 
     while (writer->waiting_count > 0 && writer->calls < CALLS_AT_ONCE)
         send_group(writer);
+}
+
+static struct waiting *wait_create(struct http_request *request, const struct love_batch *batch)
+{
+    char count[12];
+    const char *const texts[ARGS_PER_BATCH] = {batch->broadcast, batch->user, batch->name, batch->batch_id, count};
+    size_t lens[ARGS_PER_BATCH], total = 0;
+    struct waiting *each;
+
+    snprintf(count, sizeof(count), "%d", batch->count);
+    for (size_t i = 0; i < ARGS_PER_BATCH; i++)
+        total += lens[i] = strlen(texts[i]) + 1;
+    each = malloc(sizeof(*each) + total);
+    if (!each)
+        abort();
+    each->request = request;
+    char *at = each->text;
+    for (size_t i = 0; i < ARGS_PER_BATCH; i++) {
+        each->args[i] = at;
+        at = mempcpy(at, texts[i], lens[i]);
+    }
+    return each;
 }
 
 void batch_writer_add(struct batch_writer *writer, struct http_request *request, const struct love_batch *batch)
@@ -179,9 +222,7 @@ void batch_writer_add(struct batch_writer *writer, struct http_request *request,
         love_reply_unavailable(request, "hearts");
         return;
     }
-    each = alloc_zero(1, sizeof(*each));
-    each->request = request;
-    each->batch = *batch;
+    each = wait_create(request, batch);
     STAILQ_INSERT_TAIL(&writer->waiting, each, link);
     writer->waiting_count++;
     metric_set(writer->pending, (double)writer->waiting_count);

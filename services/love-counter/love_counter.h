@@ -29,13 +29,11 @@ struct service;
 struct subscriber;
 struct token_memory;
 
-#define LOVE_BATCH_ID_MAX 64
-#define LOVE_COUNT_MAX    1000 /* taps in a batch: nobody taps more between two of them */
-#define LOVE_RANKING_MAX  100
-#define LOVE_WINDOW_S     300 /* a batch sent again is known for at least this long */
-#define LOVE_TICKS_KEPT   20000
-#define LOVE_TOKENS_KEPT  8192
-#define LOVE_NAME_MAX     (sizeof(((struct access_token *)0)->name))
+#define LOVE_RANKING_MAX 100
+#define LOVE_WINDOW_S    300 /* a batch sent again is known for at least this long */
+#define LOVE_TICKS_KEPT  20000
+#define LOVE_TOKENS_KEPT 8192
+#define LOVE_NAME_MAX    (sizeof(((struct access_token *)0)->name))
 
 struct love_counter_config {
     struct config_listen listen;
@@ -65,10 +63,7 @@ struct love_counter {
 /* --- batch_writer.c: a group commit --- */
 
 struct love_batch {
-    char broadcast[ID_SIZE];
-    char user[ID_SIZE];
-    char name[LOVE_NAME_MAX];
-    char batch_id[LOVE_BATCH_ID_MAX + 1];
+    const char *broadcast, *user, *name, *batch_id;
     int count;
 };
 

@@ -60,7 +60,8 @@ static bool connect_stores(struct love_counter *counter)
 static int start(struct service *service, void *state)
 {
     struct love_counter *counter = state;
-    struct http_server_options http = {.max_body_bytes = 4096, .metrics = service_metrics(service)};
+    struct http_server_options http = {
+        .max_body_bytes = 4096, .connection_bytes = 8192, .metrics = service_metrics(service)};
 
     counter->service = service;
     if (!connect_stores(counter))

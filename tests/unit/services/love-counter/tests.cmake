@@ -1,0 +1,3 @@
+hanabi_unit_test(services/love-counter/test_love_body love_counter_parts)
+
+hanabi_fuzz_target(love_body love_counter_parts)
