@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEGMENTS       "300" /* times nine objects each, at most */
-#define COMMENTS       "5000"
-#define COMMENT_ROUNDS 20 /* of a job */
+#define SEGMENTS     "300" /* times nine objects each, at most */
+#define EVENTS       "5000"
+#define EVENT_ROUNDS 20 /* of a job */
 
 static void __attribute__((format(printf, 2, 3))) add_path(struct archive_removal *removal, const char *format, ...)
 {
@@ -101,17 +101,20 @@ int archive_removal_next(struct db_connection *connection, struct archive_remova
     return removal->is_last ? load_rest(connection, removal) : code;
 }
 
-int archive_removal_comments(struct db_connection *connection, const char *id, bool *is_over)
+int archive_removal_events(struct db_connection *connection, const char *id, bool *is_over)
 {
-    *is_over = false;
-    for (int round = 0; round < COMMENT_ROUNDS && !*is_over; round++) {
-        int code =
-            db_exec(connection, "DELETE FROM comments WHERE broadcast_id = ? LIMIT " COMMENTS, DB_PARAMS(db_str(id)));
+    static const char *const deletes[] = {"DELETE FROM comments WHERE broadcast_id = ? LIMIT " EVENTS,
+                                          "DELETE FROM love_taps WHERE broadcast_id = ? LIMIT " EVENTS};
+    size_t table = 0, tables = sizeof(deletes) / sizeof(deletes[0]);
+
+    for (int round = 0; round < EVENT_ROUNDS && table < tables; round++) {
+        int code = db_exec(connection, deletes[table], DB_PARAMS(db_str(id)));
 
         if (code != 0)
             return code;
-        *is_over = db_affected_rows(connection) == 0;
+        table += db_affected_rows(connection) == 0;
     }
+    *is_over = table == tables;
     return 0;
 }
 
@@ -124,7 +127,7 @@ int archive_removal_rows(struct db_connection *connection, const struct archive_
         return db_exec(connection, "DELETE FROM segments WHERE broadcast_id = ? AND sequence <= ?",
                        DB_PARAMS(db_str(removal->id), db_int(removal->last_sequence)));
     do
-        code = archive_removal_comments(connection, removal->id, &is_over);
+        code = archive_removal_events(connection, removal->id, &is_over);
     while (code == 0 && !is_over);
     if (code == 0)
         code = db_exec(connection, "DELETE FROM love_ticks WHERE broadcast_id = ?", DB_PARAMS(db_str(removal->id)));

@@ -188,7 +188,7 @@ static void acquire(struct archive_sweeper *sweeper)
 #define NOT_EXPORTED                                                                                                   \
     "EXISTS (SELECT 1 FROM export_cursors e WHERE e.broadcast_id = archives.broadcast_id AND e.is_pending = 1)"
 
-/* Rows of comments of one archive whose files have stood for long. */
+/* Rows of events of one archive whose files have stood for long. */
 static int prune(struct db_connection *connection, int64_t before_ms, bool is_exporting)
 {
     struct db_result *result = NULL;
@@ -199,7 +199,7 @@ static int prune(struct db_connection *connection, int64_t before_ms, bool is_ex
                         DB_PARAMS(db_int(before_ms), db_int(is_exporting)), 1, &result);
 
     if (code == 0 && db_result_rows(result) == 1) {
-        code = archive_removal_comments(connection, db_result_value(result, 0, 0), &is_over);
+        code = archive_removal_events(connection, db_result_value(result, 0, 0), &is_over);
         if (code == 0 && is_over)
             code = db_exec(connection, "UPDATE archives SET pruned = 1 WHERE broadcast_id = ?",
                            DB_PARAMS(db_str(db_result_value(result, 0, 0))));

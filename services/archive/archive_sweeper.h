@@ -30,5 +30,5 @@ int archive_removal_next(struct db_connection *connection, struct archive_remova
 /* Their rows; with `is_last` every row of the archive, its own in the end. 0 or a db_error. */
 int archive_removal_rows(struct db_connection *connection, const struct archive_removal *removal);
 void archive_removal_clear(struct archive_removal *removal);
-/* Deletes rows of comments, a bounded number of them. `is_over`: none is left. 0 or a db_error. */
-int archive_removal_comments(struct db_connection *connection, const char *id, bool *is_over);
+/* Deletes rows of comments and of taps, a bounded number of them. `is_over`: none is left. 0 or a db_error. */
+int archive_removal_events(struct db_connection *connection, const char *id, bool *is_over);

@@ -27,6 +27,13 @@ const struct export_source export_source_loves = {
              "love_ticks.broadcast_id AND p.at_ms < love_ticks.at_ms ORDER BY p.at_ms DESC LIMIT 1), 0), '}') "
              "FROM love_ticks WHERE " BETWEEN("0") " LIMIT " ROWS};
 
+/* How many hearts of one user are new. The rows are there for nothing else. */
+const struct export_source export_source_taps = {
+    "taps",
+    "SELECT at_ms, sequence, 'tap', NULL, CONCAT('{\"type\":\"tap\",\"at_ms\":', at_ms, ',\"user\":\"', user_id, "
+    "'\",\"count\":', taps, '}') FROM love_taps WHERE " BETWEEN("sequence") ", sequence LIMIT " ROWS,
+    .forget = "DELETE FROM love_taps WHERE broadcast_id = ? AND (at_ms < ? OR (at_ms = ? AND sequence <= ?))"};
+
 const struct export_source export_source_states = {.name = "states", .stream = KEY_EXPORT_STATES};
 const struct export_source export_source_audience = {.name = "audience", .stream = KEY_EXPORT_AUDIENCE};
 
@@ -256,10 +263,21 @@ out:
 
 /* --- the end --- */
 
+static int forget_range(struct db_connection *connection, const char *sql, const struct export_range *range)
+{
+    const struct db_param to_ms = db_int((int64_t)range->to.ms);
+
+    return db_exec(connection, sql,
+                   DB_PARAMS(db_str(range->broadcast), to_ms, to_ms, db_int((int64_t)range->to.sequence)));
+}
+
 static int move_cursors(struct db_connection *connection, const struct export_batch *batch)
 {
     int code = 0;
 
+    /* The rows before the cursors: love-counter locks them in this order, too. */
+    for (size_t i = 0; batch->source->forget && i < batch->ranges_count && code == 0; i++)
+        code = forget_range(connection, batch->source->forget, &batch->ranges[i]);
     for (size_t i = 0; i < batch->ranges_count && code == 0; i++)
         code = db_exec(connection,
                        "UPDATE export_cursors SET done_ms = ?, done_sequence = ? WHERE source = ? AND broadcast_id = ?",

@@ -17,8 +17,9 @@ struct export_source {
     const char *name; /* of the row in `exports`, and in the files' names */
     const char *sql;  /* rows of one broadcast between two ids, in order: at_ms, sequence, kind, room, event; or NULL */
     const char *stream; /* its key on the state Redis; or NULL */
+    const char *forget; /* deletes one broadcast's rows up to an id, once they are exported; NULL: they stay */
 };
-extern const struct export_source export_source_comments, export_source_loves, export_source_states,
+extern const struct export_source export_source_comments, export_source_loves, export_source_taps, export_source_states,
     export_source_audience;
 
 enum export_outcome {

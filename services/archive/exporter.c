@@ -29,8 +29,8 @@
 #define LOOKS_PER_INTERVAL 4
 #define LOOK_MOST_MS       2000
 
-static const struct export_source *const sources[] = {&export_source_comments, &export_source_loves,
-                                                      &export_source_states, &export_source_audience};
+static const struct export_source *const sources[] = {
+    &export_source_comments, &export_source_loves, &export_source_taps, &export_source_states, &export_source_audience};
 #define SOURCES (sizeof(sources) / sizeof(sources[0]))
 
 /* A source, and what is being done about it. */

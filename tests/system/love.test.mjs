@@ -333,6 +333,7 @@ test('200 clients while love-counter, Redis and MariaDB are killed: MySQL has ex
     await waitFor('settled', async () => (await sql("SELECT settled_at_ms IS NOT NULL FROM loves WHERE broadcast_id = 'storm'")) === '1', 60000, 200);
     assert.equal(Number(await sql("SELECT total FROM loves WHERE broadcast_id = 'storm'")), total);
     assert.deepEqual(await numbers("SELECT user_id, taps FROM love_users WHERE broadcast_id = 'storm'"), acknowledged);
+    assert.deepEqual(await numbers("SELECT user_id, SUM(taps) FROM love_taps WHERE broadcast_id = 'storm' GROUP BY user_id"), acknowledged, 'and for the export, tap by tap');
     await waitFor('Redis is freed', async () => (await after.command('KEYS', 'hanabi:love:*storm')).length === 0, 20000, 200);
     const ticks = (await sql("SELECT at_ms, total FROM love_ticks WHERE broadcast_id = 'storm' ORDER BY at_ms")).split('\n').map((line) => line.split('\t').map(Number));
     for (let i = 1; i < ticks.length; i += 1) assert.ok(ticks[i][1] >= ticks[i - 1][1], 'ticks rise');
