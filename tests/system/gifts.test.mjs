@@ -1,6 +1,8 @@
 // Gifts and wallets: what is bought once is paid once and shown once, whatever dies meanwhile. Real MariaDB and Redis, two live-api, a chat process.
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
+import fs from 'node:fs';
+import net from 'node:net';
 import { before, test } from 'node:test';
 import { ApiRig, secrets, token } from '../lib/api_rig.mjs';
 import { Viewer } from '../lib/chat.mjs';
@@ -304,4 +306,45 @@ test('a process that hung with a gift in its hands wakes when another has delive
     await rig.ready(hung);
     await sleep(500); // the answer that it was waiting for has been there for seconds
     assert.deepEqual((await logOf(id)).map((event) => event.purchase), ['hung']);
+});
+
+/** A door to MariaDB for one live-api, which it stops in the moment when that one has leased a gift and only has to hear that this is committed. */
+async function doorToMariadb() {
+    const door = net.createServer((inside) => {
+        const outside = net.connect(rig.mysqlPort, '127.0.0.1');
+        let hasLeased = false;
+        inside.on('data', (bytes) => {
+            hasLeased ||= bytes.includes('attempts = attempts + 1');
+            if (door.victim && hasLeased && bytes.includes('COMMIT')) {
+                door.victim.pause();
+                door.victim = null;
+            }
+            outside.write(bytes);
+        });
+        outside.on('data', (bytes) => inside.write(bytes));
+        for (const [one, other] of [[inside, outside], [outside, inside]]) one.on('close', () => other.destroy()).on('error', () => other.destroy());
+    });
+    await new Promise((resolve) => { door.listen(0, '127.0.0.1', resolve); });
+    atEnd(() => door.close());
+    return door;
+}
+
+test('a process that slept with a lease in its hands tries when that is long over: the script refuses it, the gift is shown once', { timeout: 60000 }, async () => {
+    const { id } = await onAir('slept');
+    const door = await doorToMariadb();
+    const sleeper = await rig.addApi({ HANABI_MYSQL_URL: rig.mysqlUrl.replace(`:${rig.mysqlPort}/`, `:${door.address().port}/`) });
+    for (const api of apis) api.pause();
+    door.victim = sleeper;
+    await rig.sql(`INSERT INTO outbox (kind, subject, payload, created_at_ms, due_at_ms) VALUES ('gift', '${id}', '{"type":"gift","purchase":"slept"}', 0, 0)`);
+    await waitFor('it has the lease, and sleeps', () => door.victim === null, 5000, 5);
+    for (const api of apis) api.resume();
+    await waitFor('another delivers it when the lease is over', async () => (await rig.sql(`SELECT 1 FROM outbox WHERE subject = '${id}'`)).length === 0, 20000, 100);
+    await waitFor('its id is forgotten', async () => await rig.redis.command('EXISTS', keys.KEY_CHAT_DELIVERED + id) === 0, 2000);
+    sleeper.resume();
+    const refusals = () => fs.readFileSync(sleeper.logFile, 'utf8').split('\n').filter((line) => line.includes('"gifts.delayed"')).map((line) => JSON.parse(line));
+    await waitFor('it has tried', () => refusals().length > 0, 5000, 20);
+    assert.deepEqual(refusals().map(({ count, why }) => [count, why]), [[1, 'the lease is over']]);
+    assert.equal(await rig.redis.command('EXISTS', keys.KEY_CHAT_DELIVERED + id), 0, 'nothing would have stopped it but the lease');
+    assert.deepEqual((await logOf(id)).map((event) => event.purchase), ['slept']);
+    await sleeper.stop();
 });
