@@ -126,6 +126,8 @@ test('Chromium: open the archive, seek to the middle, the comments of that momen
     await waitFor('the comments of the middle', async () => (await words(page)).join() === expected.join(), 10000, 50);
     const hearts = events.findLast((event) => event.type === 'love' && event.media_ms <= middleMs).total;
     assert.equal(await page.locator('#hearts').textContent(), `♥ ${hearts}`);
+    assert.ok(archive.audience.unique >= 1, 'Tarō was there');
+    assert.equal(await page.locator('#watched').textContent(), `${archive.audience.unique} watched`);
     await screenshot(page, 'archive-middle');
     // Playing on, they come in step with the picture.
     await page.evaluate(() => document.querySelector('#video').play());

@@ -130,6 +130,8 @@ test('the broadcaster deletes, blocks and bans in the studio; viewers see it at 
     await studio.page.locator('#chat[data-role="broadcaster"]').waitFor({ timeout: 15000 });
     const guest = await watch(t, id, { session: await newSession('Guest') });
     const rude = await watch(t, id, { session: await newSession('Rude') });
+    const figures = () => studio.page.locator('#audience > div:visible dd').allTextContents();
+    await waitFor('the studio counts the two of them', async () => { assert.equal((await figures()).join(), '2,2,2'); return true; }, 10000, 100);
     const act = async (text, name) => {
         await comment(studio.page, text).getByRole('button').click();
         if (name === 'Delete') await screenshot(studio.page, 'studio-moderation');
@@ -171,6 +173,15 @@ test('the broadcaster deletes, blocks and bans in the studio; viewers see it at 
     await studio.page.locator('.moderation').getByRole('button', { name: 'Ban', exact: true }).click();
     await rude.page.locator('#chat[data-state="refused"]').waitFor({ timeout: 5000 });
     await shows(guest.page, 'a kind word');
+
+    // What it came to stays when it is over, and when the page is opened anew.
+    await screenshot(studio.page, 'studio-audience');
+    await studio.page.locator('#end').click();
+    await studio.page.locator('#confirm-yes').click();
+    await waitFor('who watched', async () => (await figures()).join() === '2,2', 10000, 100);
+    await screenshot(studio.page, 'studio-audience-over');
+    await studio.page.reload();
+    await waitFor('who watched, from the API', async () => (await figures()).join() === '2,2', 10000, 100);
     for (const { errors } of [studio, guest, rude]) assert.deepEqual(errors, []);
 });
 

@@ -2,7 +2,7 @@
 import { getArchive } from './api.js';
 import { createChatView } from './chat-view.js';
 import { byId, el, setText } from './dom.js';
-import { clock, ownerName, startedAgo } from './format.js';
+import { clock, counted, ownerName, startedAgo } from './format.js';
 import { createRecordingPlayer } from './recording-player.js';
 import { createReplay } from './replay.js';
 
@@ -65,6 +65,11 @@ function describe() {
     setText(byId('avatar'), [...name][0]?.toUpperCase() ?? '');
     byId('owner').hidden = !name;
     setText(byId('since'), startedAgo(archive));
+    byId('watched').hidden = !archive.audience;
+    if (archive.audience) {
+        setText(byId('watched'), `${counted(archive.audience.unique)} watched`);
+        byId('watched').title = `${counted(archive.audience.peak)} at the same moment at most`;
+    }
     byId('badge').hidden = false;
     setText(byId('badge'), archive.visibility === 'private' ? 'Private' : 'Recording');
 }

@@ -52,7 +52,7 @@ function stateWords(state, why) {
     return STATE_WORDS[state] ?? '';
 }
 
-export function createChat(root, { id, onBroadcastState, onGift, onLove, onSession, gifts = null }) {
+export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewers, onSession, gifts = null }) {
     const ownId = () => session()?.userId ?? null;
     const notices = new Set();
     let viewersNow = 0;
@@ -139,8 +139,10 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onSessi
         if (Date.now() - event.at_ms < GIFT_NEWS_MS) onGift?.(event);
     }
 
-    function showViewers({ now }) {
+    function showViewers(event) {
+        const { now } = event;
         if (!Number.isFinite(now)) return;
+        onViewers?.(event);
         viewersNow = now;
         viewers.hidden = false;
         setText(viewers, `${count.format(now)} watching`);

@@ -25,6 +25,11 @@ export function clock(ms) {
 
 const moment = new Intl.DateTimeFormat('en', { weekday: 'long', month: 'long', day: 'numeric', hour: 'numeric', minute: '2-digit', timeZoneName: 'short' });
 
+const plain = new Intl.NumberFormat('en');
+
+/* 12,345 */
+export const counted = (number) => plain.format(number);
+
 /* By the reader's own clock: Saturday, November 28 at 8:00 PM GMT+9 */
 export const localTime = (ms) => moment.format(ms);
 

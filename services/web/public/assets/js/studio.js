@@ -2,7 +2,7 @@
 import { ApiError, createBroadcast, createSession, endBroadcast, getBroadcast, getFollow, listBroadcasts, renewStreamKey } from './api.js';
 import { createChat } from './chat.js';
 import { byId, el, setIcon, setText } from './dom.js';
-import { startedAgo, STATE_LABEL } from './format.js';
+import { counted, startedAgo, STATE_LABEL } from './format.js';
 import { setUpNotices } from './notices.js';
 import { forgetSession, keepSession, session } from './session.js';
 import { createGiftBanner } from './gift-view.js';
@@ -157,12 +157,20 @@ function open(broadcast) {
     setText(byId('since'), startedAgo(broadcast));
     byId('watch-link').href = `/watch/${encodeURIComponent(broadcast.id)}`;
     showConnect(broadcast);
+    showAudience(broadcast.audience);
     renderOwn();
     stage = createStage(byId('stage'), { id: broadcast.id, getPlaybackUrl, onState, messages: MESSAGES });
     stage.start();
     const opened = stage;
     banner = createGiftBanner(byId('stage'));
-    chat = createChat(byId('chat'), { id: broadcast.id, onBroadcastState: (answer) => opened.hear(answer), onGift: banner.show });
+    chat = createChat(byId('chat'), { id: broadcast.id, onBroadcastState: (answer) => opened.hear(answer), onGift: banner.show, onViewers: showAudience });
+}
+
+/* Of the API when the desk opens, then of the chat. When it is over, what it came to. */
+function showAudience(audience) {
+    byId('audience').hidden = !audience;
+    if (!audience) return;
+    for (const figure of ['now', 'peak', 'unique']) setText(byId(`audience-${figure}`).querySelector('dd'), counted(audience[figure] ?? 0));
 }
 
 async function getPlaybackUrl(fresh) {
@@ -180,6 +188,7 @@ function onState(state) {
     badge.hidden = !STATE_LABEL[shown];
     setText(badge, STATE_LABEL[shown] ?? '');
     byId('end').hidden = over;
+    byId('audience-now').hidden = over;
     byId('connect').hidden = over;
     if (STATE_LABEL[shown] && shown !== chosen.state) {
         chosen.state = shown;
