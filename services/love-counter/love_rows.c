@@ -35,7 +35,7 @@ static int mark_ready(struct db_connection *connection, const char *source, cons
 /* A portion goes to MariaDB as one value, [["<user>", "<name>", taps], …]: a statement for each user would be a
  * question and an answer for each. */
 #define PORTION                                                                                                        \
-    "JSON_TABLE(?, '$[*]' COLUMNS (sequence FOR ORDINALITY, user_id VARCHAR(64) PATH '$[0]', user_name VARCHAR(100)"   \
+    "JSON_TABLE(?, '$[*]' COLUMNS (sequence FOR ORDINALITY, user_id VARCHAR(64) PATH '$[0]', user_name TEXT"           \
     " PATH '$[1]', taps BIGINT PATH '$[2]'))"
 
 static char *format_users(const struct love_user *users, size_t count)
@@ -97,7 +97,7 @@ static int write_users(struct db_connection *connection, const char *broadcast, 
     if (code == 0)
         code = db_exec(connection,
                        "INSERT INTO love_users (broadcast_id, user_id, user_name, taps) SELECT ?, it.user_id,"
-                       " it.user_name, it.taps FROM " PORTION " it ON DUPLICATE KEY UPDATE"
+                       " LEFT(it.user_name, 100), it.taps FROM " PORTION " it ON DUPLICATE KEY UPDATE"
                        " taps = GREATEST(love_users.taps, VALUES(taps)), user_name = VALUES(user_name)",
                        DB_PARAMS(db_str(broadcast), db_str(portion)));
     free(portion);
