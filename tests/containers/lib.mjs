@@ -147,5 +147,7 @@ export async function containerStack() {
         service: (name, index = 0) => ({ kill: () => crash(ids[name][index]) }),
         adminUrl: (name, index = 0) => `http://${addresses[name][index]}:9090`,
         sqlAsRoot,
+        /** One command to the state's Redis, which no port leads to from here. */
+        redis: async (...command) => (await compose('exec', '-T', 'redis', 'sh', '-c', 'REDISCLI_AUTH="$HANABI_REDIS_PASSWORD" exec redis-cli "$@"', '-', ...command)).trim(),
     };
 }

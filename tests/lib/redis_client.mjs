@@ -124,3 +124,14 @@ export async function goLive(redis, id) {
     await redis.script('broadcast_live', id, session, Date.now());
     return session;
 }
+
+/** One command to the Redis of the state, whether the stack runs here or in containers. */
+export async function stateRedis(stack, ...command) {
+    if (stack.redis) return stack.redis(...command);
+    const client = new RedisClient(stack.ports.state);
+    try {
+        return await client.command(...command);
+    } finally {
+        client.close();
+    }
+}

@@ -6,7 +6,7 @@ import { assertAccessible } from '../lib/accessibility.mjs';
 import { framesMove, launchBrowser, screenshot } from '../lib/browser.mjs';
 import { api, atEnd, freshStack, newBroadcast, programmeFile, pushFile, run, sleep, status, waitFor, waitForState } from '../lib/fixture.mjs';
 import { HlsMonitor } from '../lib/hls_monitor.mjs';
-import { RedisClient, keys } from '../lib/redis_client.mjs';
+import { keys, stateRedis } from '../lib/redis_client.mjs';
 
 let stack;
 let browser;
@@ -235,9 +235,7 @@ test('what comes long after the end is refused in words, not taken', { timeout: 
     const answer = await waitFor('an answer', async () => heard.find((message) => message.ref === 'late'), 5000);
     assert.deepEqual([answer.type, answer.code], ['error', 'over']);
     // When Redis has forgotten the broadcast, only MySQL knows that it ever was.
-    const redis = new RedisClient(stack.ports.state);
-    t.after(() => redis.close());
-    await redis.command('DEL', `${keys.KEY_BROADCAST}${broadcast.id}`);
+    await stateRedis(stack, 'DEL', `${keys.KEY_BROADCAST}${broadcast.id}`);
     assert.deepEqual(await give('l2'), [409, 'not_on_air']);
     assert.deepEqual(await tap('l2'), [404, 'not_found']);
     assert.equal((await api(stack, 'GET', `/broadcasts/${broadcast.id}/loves`)).json.total, before);

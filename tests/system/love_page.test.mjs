@@ -87,9 +87,9 @@ test('hammered on one page, the other counts along; the last taps of a page that
     for (const one of [giver, other, calm]) await waitFor('64', async () => await shown(one) === 64, 8000);
     assert.equal(await counted(), 64);
 
-    // A finger that leaves: nothing has been sent yet.
+    // A finger that leaves before all has been sent.
     await hammer(giver, 23);
-    assert.equal(await counted(), 64);
+    assert.ok(await counted() < 87, 'the page still holds some');
     await giver.page.close({ runBeforeUnload: true });
     await waitFor('the last taps', async () => await counted() === 87, 5000);
     await waitFor('the other page', async () => await shown(other) === 87, 5000);
