@@ -57,8 +57,7 @@ static int read_key(const json_t *object, const char *name, char out[KEY_MAX])
     return 0;
 }
 
-/* What may stand in a playlist's quoted attribute. */
-static bool codecs_are_valid(const char *codecs)
+bool segment_codecs_are_valid(const char *codecs)
 {
     return codecs[0] &&
            strspn(codecs, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,-_") == strlen(codecs);
@@ -72,7 +71,7 @@ static int parse_rendition(const json_t *object, struct segment_rendition *rendi
     if (json_member_string(object, "name", rendition->name, sizeof(rendition->name)) != 0 ||
         !id_is_valid(rendition->name) ||
         json_member_string(object, "codecs", rendition->codecs, sizeof(rendition->codecs)) != 0 ||
-        !codecs_are_valid(rendition->codecs) || json_member_whole(object, "width", 0, 65535, &width) != 0 ||
+        !segment_codecs_are_valid(rendition->codecs) || json_member_whole(object, "width", 0, 65535, &width) != 0 ||
         json_member_whole(object, "height", 0, 65535, &height) != 0)
         return -1;
     rendition->width = (int)width;

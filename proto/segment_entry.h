@@ -53,3 +53,6 @@ struct segment_entry {
 char *segment_entry_encode(const struct segment_entry *entry);
 /* 0, or -1: not a segment entry, or beyond the limits above. */
 int segment_entry_parse(const char *json, size_t len_bytes, struct segment_entry *entry);
+
+/* What may stand in a playlist's quoted attribute. */
+bool segment_codecs_are_valid(const char *codecs);

@@ -83,9 +83,17 @@ static int update_rendition(struct playlist *playlist, const struct segment_rend
     return index;
 }
 
+/* Of lengths and times that come from elsewhere, so that no quotient is too large for its type. */
+static int64_t bits_per_second(int64_t bytes, int64_t duration_us)
+{
+    double bps = (double)bytes * 8e6 / (double)duration_us;
+
+    return bps < 1e15 ? (int64_t)bps : INT64_C(1000000000000000);
+}
+
 static void measure(struct playlist_rendition *rendition, int64_t bytes, int64_t duration_us)
 {
-    int64_t bps = (int64_t)((double)bytes * 8e6 / (double)duration_us);
+    int64_t bps = bits_per_second(bytes, duration_us);
 
     rendition->bytes_total += bytes;
     rendition->duration_total_us += duration_us;
@@ -191,7 +199,7 @@ int64_t playlist_average_bps(const struct playlist_rendition *rendition)
 {
     if (rendition->duration_total_us == 0)
         return rendition->announced_average_bps;
-    return (int64_t)((double)rendition->bytes_total * 8e6 / (double)rendition->duration_total_us);
+    return bits_per_second(rendition->bytes_total, rendition->duration_total_us);
 }
 
 static bool moved(int64_t measured, int64_t announced)

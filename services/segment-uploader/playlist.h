@@ -19,11 +19,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PLAYLIST_WINDOW_SEGMENTS 8       /* live, at least; six is the rule */
-#define PLAYLIST_WINDOW_MIN_US   8000000 /* and at least so much media; three target durations is the rule */
-#define PLAYLIST_MAX_SEGMENTS    3600    /* kept in all: two hours that MySQL may be away */
-#define PLAYLIST_FILE_SIZE       64
-#define PLAYLIST_NONE            (-1) /* bytes of a rendition that a segment does not have */
+#define PLAYLIST_WINDOW_SEGMENTS    8       /* live, at least; six is the rule */
+#define PLAYLIST_WINDOW_MIN_US      8000000 /* and at least so much media; three target durations is the rule */
+#define PLAYLIST_MAX_SEGMENTS       3600    /* kept in all: two hours that MySQL may be away */
+#define PLAYLIST_FILE_SIZE          64
+#define PLAYLIST_LONGEST_SEGMENT_US 86400000000 /* a day: far above any, far below what overflows a sum */
+#define PLAYLIST_NONE               (-1)        /* bytes of a rendition that a segment does not have */
 
 struct playlist_rendition {
     char name[16];

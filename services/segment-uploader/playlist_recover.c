@@ -9,6 +9,8 @@
 #include <string.h>
 #include <time.h>
 
+#define LARGEST (INT64_C(1) << 53) /* of a number that is counted on from */
+
 /* The value of a tag at the start of `line`, or NULL. */
 static const char *tag_value(const char *line, const char *tag)
 {
@@ -32,8 +34,9 @@ static bool next_line(const char **text, char *line, size_t size)
 static int64_t attribute_integer(const char *attributes, const char *name)
 {
     const char *at = strstr(attributes, name);
+    int64_t value = at ? strtoll(at + strlen(name), NULL, 10) : 0;
 
-    return at ? strtoll(at + strlen(name), NULL, 10) : 0;
+    return value >= 0 && value <= LARGEST ? value : 0;
 }
 
 static void parse_stream_inf(const char *attributes, struct playlist_rendition *rendition)
@@ -47,12 +50,18 @@ static void parse_stream_inf(const char *attributes, struct playlist_rendition *
     at = strstr(attributes, "CODECS=\"");
     if (at)
         sscanf(at, "CODECS=\"%63[^\"]", rendition->codecs);
+    if (!segment_codecs_are_valid(rendition->codecs))
+        rendition->codecs[0] = '\0';
     at = strstr(attributes, "RESOLUTION=");
     if (at)
-        sscanf(at, "RESOLUTION=%dx%d", &rendition->width, &rendition->height);
+        sscanf(at, "RESOLUTION=%5dx%5d", &rendition->width, &rendition->height);
+    if (rendition->width < 0 || rendition->width > 65535 || rendition->height < 0 || rendition->height > 65535)
+        rendition->width = rendition->height = 0;
     at = strstr(attributes, "FRAME-RATE=");
     if (at)
         rendition->frame_rate = strtod(at + strlen("FRAME-RATE="), NULL);
+    if (!(rendition->frame_rate >= 0 && rendition->frame_rate <= 1000))
+        rendition->frame_rate = 0;
 }
 
 int playlist_recover_multivariant(struct playlist *playlist, const char *text)
@@ -89,14 +98,16 @@ static int64_t parse_date_time(const char *value)
     struct tm utc = {0};
     const char *end = strptime(value, "%Y-%m-%dT%H:%M:%S", &utc);
 
-    if (!end || *end != '.')
-        return 0;
-    return (int64_t)timegm(&utc) * 1000 + strtol(end + 1, NULL, 10);
+    long ms = end && *end == '.' ? strtol(end + 1, NULL, 10) : -1;
+
+    return ms >= 0 && ms <= 999 ? (int64_t)timegm(&utc) * 1000 + ms : 0;
 }
 
 static int64_t parse_duration_us(const char *value)
 {
-    return (int64_t)(strtod(value, NULL) * 1e6 + 0.5);
+    double us = strtod(value, NULL) * 1e6 + 0.5;
+
+    return us > 0 && us <= PLAYLIST_LONGEST_SEGMENT_US ? (int64_t)us : 0;
 }
 
 /* The list as one media playlist gives it, before it is merged. */
@@ -113,7 +124,8 @@ static int recover_uri(struct recovered *list, const struct playlist_segment *pe
     const char *file = strrchr(uri, '/') ? strrchr(uri, '/') + 1 : uri;
     struct playlist_segment *segment = &list->segments[list->count];
 
-    if (list->count == (int)(sizeof(list->segments) / sizeof(list->segments[0])) || pending->duration_us <= 0)
+    if (list->count == (int)(sizeof(list->segments) / sizeof(list->segments[0])) || pending->duration_us <= 0 ||
+        list->first_sequence < 0 || list->first_sequence > LARGEST)
         return -1;
     *segment = *pending;
     segment->is_recovered = true;
@@ -151,7 +163,11 @@ static int parse_media(struct recovered *list, const char *text)
             memset(&pending, 0, sizeof(pending));
         }
     }
-    return list->count > 0 ? 0 : -1;
+    /* It stands in front of the segments: one behind them would be another list. */
+    return list->count > 0 && list->segments[0].sequence == list->first_sequence && list->discontinuity_sequence >= 0 &&
+                   list->discontinuity_sequence <= LARGEST
+               ? 0
+               : -1;
 }
 
 int playlist_recover_media(struct playlist *playlist, int rendition, const char *text)

@@ -51,9 +51,20 @@ char *playlist_export(const struct playlist *playlist)
     return text;
 }
 
+/* No sum of what we count comes near to this, nor a date that has no year. */
+#define LARGEST (INT64_C(1) << 53)
+
+/* Whatever stands in Redis: beyond all that we write it becomes `otherwise`, which is refused where it matters. */
+static int64_t bounded(const json_t *number, int64_t otherwise)
+{
+    int64_t value = json_integer_value(number);
+
+    return value >= PLAYLIST_NONE && value <= LARGEST ? value : otherwise;
+}
+
 static int64_t integer_of(const json_t *object, const char *name)
 {
-    return json_integer_value(json_object_get(object, name));
+    return bounded(json_object_get(object, name), -1);
 }
 
 static int import_rendition(struct playlist *playlist, const json_t *object)
@@ -63,18 +74,23 @@ static int import_rendition(struct playlist *playlist, const json_t *object)
     const char *codecs = json_string_value(json_object_get(object, "codecs"));
 
     if (!name || strlen(name) >= sizeof(r->name) || !id_is_valid(name) || !codecs ||
-        strlen(codecs) >= sizeof(r->codecs))
+        strlen(codecs) >= sizeof(r->codecs) || (codecs[0] && !segment_codecs_are_valid(codecs)))
         return -1;
     strcpy(r->name, name);
     strcpy(r->codecs, codecs);
     r->width = (int)integer_of(object, "width");
     r->height = (int)integer_of(object, "height");
     r->frame_rate = json_number_value(json_object_get(object, "frame_rate"));
+    if (!(r->frame_rate >= 0 && r->frame_rate <= 1000) || r->width < 0 || r->width > 65535 || r->height < 0 ||
+        r->height > 65535)
+        return -1;
     r->peak_bps = integer_of(object, "peak");
     r->bytes_total = integer_of(object, "bytes");
     r->duration_total_us = integer_of(object, "us");
     r->announced_peak_bps = integer_of(object, "announced_peak");
     r->announced_average_bps = integer_of(object, "announced_average");
+    if (r->bytes_total < 0 || r->duration_total_us < 0)
+        return -1;
     playlist->renditions_count++;
     return 0;
 }
@@ -86,19 +102,20 @@ static int import_segment(struct playlist *playlist, const json_t *array)
 
     if (json_array_size(array) != 7 + (size_t)playlist->renditions_count)
         return -1;
-    segment->sequence = json_integer_value(json_array_get(array, 0));
-    segment->session = json_integer_value(json_array_get(array, 1));
-    segment->number = json_integer_value(json_array_get(array, 2));
+    segment->sequence = bounded(json_array_get(array, 0), -1);
+    segment->session = bounded(json_array_get(array, 1), 0);
+    segment->number = bounded(json_array_get(array, 2), 0);
     segment->discontinuity = flags & FLAG_DISCONTINUITY;
     segment->has_thumbnail = flags & FLAG_THUMBNAIL;
     segment->is_recovered = flags & FLAG_RECOVERED;
-    segment->program_date_time_ms = json_integer_value(json_array_get(array, 4));
-    segment->media_time_us = json_integer_value(json_array_get(array, 5));
-    segment->duration_us = json_integer_value(json_array_get(array, 6));
+    segment->program_date_time_ms = bounded(json_array_get(array, 4), 0);
+    segment->media_time_us = bounded(json_array_get(array, 5), 0);
+    segment->duration_us = bounded(json_array_get(array, 6), 0);
     for (int i = 0; i < SEGMENT_MAX_RENDITIONS; i++)
-        segment->bytes[i] =
-            i < playlist->renditions_count ? json_integer_value(json_array_get(array, 7 + (size_t)i)) : PLAYLIST_NONE;
-    if (segment->duration_us <= 0 || segment->sequence < 0 ||
+        segment->bytes[i] = i < playlist->renditions_count
+                                ? bounded(json_array_get(array, 7 + (size_t)i), PLAYLIST_NONE)
+                                : PLAYLIST_NONE;
+    if (segment->duration_us <= 0 || segment->duration_us > PLAYLIST_LONGEST_SEGMENT_US || segment->sequence < 0 ||
         (playlist->segments_count > 0 && segment->sequence != segment[-1].sequence + 1))
         return -1;
     playlist->segments_count++;

@@ -29,3 +29,4 @@ if(HANABI_TESTS)
     # For tests/run tsan: what has threads of its own.
     set_tests_properties(libcommon/test_db libcommon/test_log libcommon/test_metrics libcommon/test_http_server libcommon/test_store_file PROPERTIES LABELS threads)
 endif()
+hanabi_fuzz_target(text libcommon)

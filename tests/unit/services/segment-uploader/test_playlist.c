@@ -373,6 +373,45 @@ static void test_recover_refuses_what_is_not_ours(void **state)
     playlist_clear(&playlist);
 }
 
+/* Found by fuzzing: what is beyond all numbers of ours is refused, not counted on from. */
+static void test_absurd_numbers_are_refused(void **state)
+{
+    static const char *const states[] = {
+        "{\"v\":1,\"first\":9223372036854775806,\"next\":9223372036854775807,\"renditions\":[{\"name\":\"a\","
+        "\"codecs\":\"x\"}],"
+        "\"segments\":[[9223372036854775806,7,1,0,0,0,2000000,1]]}",
+        "{\"v\":1,\"first\":1,\"next\":2,\"renditions\":[{\"name\":\"a\",\"codecs\":\"x\"}],"
+        "\"segments\":[[1,7,1,0,0,0,9223372036854775807,1]]}"};
+    static const char *const media[] = {
+        "#EXT-X-MEDIA-SEQUENCE:9223372036854775807\n#EXTINF:2.0,\n9223372036854775807-7.ts\n",
+        "#EXT-X-MEDIA-SEQUENCE:1\n#EXTINF:1e300,\n1-7.ts\n",
+        "#EXT-X-MEDIA-SEQUENCE:3\n#EXTINF:2.0,\n3-7.ts\n#EXT-X-MEDIA-SEQUENCE:0\n"};
+    struct playlist playlist;
+
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        playlist_init(&playlist);
+        assert_int_equal(playlist_import(&playlist, states[i], strlen(states[i])), -1);
+        playlist_clear(&playlist);
+    }
+    for (size_t i = 0; i < sizeof(media) / sizeof(media[0]); i++) {
+        playlist_init(&playlist);
+        assert_int_equal(
+            playlist_recover_multivariant(&playlist, "#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS=\"x\"\na/index.m3u8\n"), 0);
+        assert_int_equal(playlist_recover_media(&playlist, 0, media[i]), -1);
+        playlist_clear(&playlist);
+    }
+    /* A date without its year is no date; the segment stands. */
+    playlist_init(&playlist);
+    assert_int_equal(
+        playlist_recover_multivariant(&playlist, "#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS=\"x\"\na/index.m3u8\n"), 0);
+    assert_int_equal(playlist_recover_media(&playlist, 0,
+                                            "#EXT-X-MEDIA-SEQUENCE:1\n#EXT-X-PROGRAM-DATE-TIME:2025-11-21T09:09:44."
+                                            "9223372036854775807Z\n#EXTINF:2.0,\n1-7.ts\n"),
+                     0);
+    assert_int_equal(playlist.segments[0].program_date_time_ms, 0);
+    playlist_clear(&playlist);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_state_round_trip),
         cmocka_unit_test(test_rows_wait_but_not_without_bound),
         cmocka_unit_test(test_recover_from_store),
+        cmocka_unit_test(test_absurd_numbers_are_refused),
         cmocka_unit_test(test_recover_refuses_what_is_not_ours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 hanabi_unit_test(services/segment-uploader/test_playlist uploader_parts)
 hanabi_unit_test(services/segment-uploader/test_spool uploader_parts)
 hanabi_fuzz_target(segment_entry uploader_parts)
+hanabi_fuzz_target(playlist uploader_parts)
 if(HANABI_TESTS)
     set_tests_properties(services/segment-uploader/test_spool PROPERTIES LABELS threads)
 endif()
