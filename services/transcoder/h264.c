@@ -173,6 +173,7 @@ int h264_avcc_to_annexb(const uint8_t *payload, size_t len_bytes, int nal_length
                         struct buffer *out)
 {
     struct h264_access_unit unit;
+    struct h264_sps sps;
     struct h264_nal nal;
     size_t len_before = out->len;
 
@@ -180,7 +181,9 @@ int h264_avcc_to_annexb(const uint8_t *payload, size_t len_bytes, int nal_length
         return -1;
     const struct h264_config *missing = lacks_parameter_sets(&unit) ? config : NULL;
     while (h264_avcc_next(&payload, &len_bytes, nal_length_size, &nal) > 0)
-        if (append_in_order(out, &nal, &missing) < 0) {
+        /* A parameter set within the stream may change the picture's size too. */
+        if ((nal.type == H264_NAL_SPS && h264_sps_parse(nal.data, nal.len_bytes, &sps) < 0) ||
+            append_in_order(out, &nal, &missing) < 0) {
             out->len = len_before;
             return -1;
         }
@@ -210,13 +213,14 @@ int h264_access_unit_complete(const uint8_t *annexb, size_t len_bytes, const str
 
 static int add_parameter_set(struct h264_config *config, const struct h264_nal *nal)
 {
+    struct h264_sps another;
     size_t room = sizeof config->parameter_sets - config->parameter_sets_len;
     uint8_t *end = config->parameter_sets + config->parameter_sets_len;
 
     if (nal->len_bytes > room || room - nal->len_bytes < sizeof start_code)
         return -1;
-    if (nal->type == H264_NAL_SPS && config->sps_count++ == 0 &&
-        h264_sps_parse(nal->data, nal->len_bytes, &config->sps) < 0)
+    if (nal->type == H264_NAL_SPS &&
+        h264_sps_parse(nal->data, nal->len_bytes, config->sps_count++ == 0 ? &config->sps : &another) < 0)
         return -1;
     if (nal->type == H264_NAL_PPS)
         config->pps_count++;

@@ -45,8 +45,12 @@ struct h264_sps {
     bool fixed_frame_rate;
 };
 
-/* `nal` with its header byte. 0, or -1: no SPS, truncated, or values outside the standard (also sizes above 16384). A
- * VUI that cannot be read is taken as absent. */
+/* Level 5.2: 4096x2304. A picture of 8192x4320 costs its sender nothing (an empty one some kilobytes), and a decoder
+ * more than a gigabyte. */
+#define H264_MAX_PICTURE_SAMPLES (36864 * 256)
+
+/* `nal` with its header byte. 0, or -1: no SPS, truncated, values outside the standard, or a picture above
+ * H264_MAX_PICTURE_SAMPLES. A VUI that cannot be read is taken as absent. */
 int h264_sps_parse(const uint8_t *nal, size_t len_bytes, struct h264_sps *sps) __attribute__((warn_unused_result));
 /* The size at which the picture is to be shown when samples are not square: the width is adapted. */
 void h264_sps_display_size(const struct h264_sps *sps, int *width, int *height);
@@ -61,7 +65,7 @@ struct h264_config {
     size_t parameter_sets_len;
     uint8_t parameter_sets[H264_MAX_PARAMETER_SETS]; /* all SPS then all PPS, Annex B with 4-byte start codes */
 };
-/* 0, or -1: not a record, sizes that lie, no SPS or PPS, an unreadable SPS, or too large. */
+/* 0, or -1: not a record, sizes that lie, no SPS or PPS, an SPS that h264_sps_parse() refuses, or too large. */
 int h264_config_parse(const uint8_t *record, size_t len_bytes, struct h264_config *config)
     __attribute__((warn_unused_result));
 /* Whether frames of one can go on where frames of the other ended without a new configuration. */
@@ -91,7 +95,7 @@ int h264_access_unit_inspect_avcc(const uint8_t *payload, size_t len_bytes, int 
 
 /* Appends the access unit with start codes. With `config` (else NULL) its parameter sets are put in front of an IDR
  * that lacks SPS or PPS, behind an access unit delimiter. `nal_length_size` 1-4. 0, or -1: broken lengths, no NAL unit,
- * `out` full or memory out; `out` is then as it was. */
+ * an SPS that h264_sps_parse() refuses, `out` full or memory out; `out` is then as it was. */
 int h264_avcc_to_annexb(const uint8_t *payload, size_t len_bytes, int nal_length_size, const struct h264_config *config,
                         struct buffer *out) __attribute__((warn_unused_result));
 /* Appends an Annex B access unit, parameter sets inserted in the same way. 0, or -1: no NAL unit, `out` full. */

@@ -107,6 +107,9 @@ static int parse_size(struct bit_reader *bits, int chroma_array_type, struct h26
         height *= 2;
         bit_reader_take(bits, 1);
     }
+    /* Of what is coded, not of what is shown: that is what a decoder keeps, up to seventeen times. */
+    if (width > MAX_SIDE || height > MAX_SIDE || width * height > (int64_t)H264_MAX_PICTURE_SAMPLES)
+        return -1;
     bit_reader_take(bits, 1);
     if (bit_reader_flag(bits)) {
         /* 7.4.2.1.1: crop units depend on the chroma subsampling, and on fields vertically. */
@@ -117,7 +120,7 @@ static int parse_size(struct bit_reader *bits, int chroma_array_type, struct h26
         width -= unit_x * (left + right);
         height -= unit_y * (top + bottom);
     }
-    if (width < 1 || height < 1 || width > MAX_SIDE || height > MAX_SIDE)
+    if (width < 1 || height < 1)
         return -1;
     sps->width = (int)width;
     sps->height = (int)height;

@@ -28,6 +28,10 @@ static const uint8_t high444_130x98_sps[] = {0x67, 0xf4, 0x00, 0x0b, 0x91, 0x9b,
                                              0x7c, 0x7e, 0x02, 0x20, 0x00, 0x00, 0x03, 0x00, 0x20,
                                              0x00, 0x00, 0x06, 0x41, 0xe2, 0x85, 0x32, 0xc0};
 
+static const uint8_t baseline_8192x4320_sps[] = {0x67, 0x42, 0xc0, 0x3e, 0xa6, 0x11, 0x00, 0x20, 0x00, 0x08, 0x76,
+                                                 0xc0, 0x5a, 0x80, 0x80, 0x80, 0xa0, 0x00, 0x00, 0x03, 0x00, 0x20,
+                                                 0x00, 0x00, 0x03, 0x01, 0x51, 0xe1, 0x00, 0x84, 0x23};
+
 static void test_config_of_a_plain_encoder(void **state)
 {
     struct h264_config config;
@@ -252,12 +256,46 @@ static void test_recovery_point(void **state)
     assert_false(unit.has_recovery_point);
 }
 
+/* As the first parameter set, as another one behind it, and as one within the stream. */
+static void test_pictures_that_no_decoder_here_has_room_for(void **state)
+{
+    const size_t sps_len = sizeof baseline_8192x4320_sps, plain_len = sizeof baseline_1280x718_30;
+    uint8_t bytes[200], *end = bytes;
+    struct h264_config config;
+    struct h264_sps sps;
+    struct buffer out;
+
+    assert_int_equal(h264_sps_parse(baseline_8192x4320_sps, sps_len, &sps), -1);
+    /* The record of the plain encoder with a second SPS behind its own. */
+    end = mempcpy(end, baseline_1280x718_30, 8 + 0x19);
+    bytes[5] = 0xe2;
+    *end++ = 0;
+    *end++ = (uint8_t)sps_len;
+    end = mempcpy(end, baseline_8192x4320_sps, sps_len);
+    end = mempcpy(end, baseline_1280x718_30 + 8 + 0x19, plain_len - 8 - 0x19);
+    assert_int_equal(h264_config_parse(bytes, (size_t)(end - bytes), &config), -1);
+
+    buffer_init(&out, 1000);
+    bytes[0] = (uint8_t)sps_len;
+    end = mempcpy(bytes + 1, baseline_8192x4320_sps, sps_len);
+    end = mempcpy(end, "\2\x65\x88", 3);
+    assert_int_equal(h264_avcc_to_annexb(bytes, (size_t)(end - bytes), 1, NULL, &out), -1);
+    assert_int_equal(out.len, 0);
+    bytes[0] = 0x19;
+    end = mempcpy(bytes + 1, baseline_1280x718_30 + 8, 0x19);
+    end = mempcpy(end, "\2\x65\x88", 3);
+    assert_int_equal(h264_config_parse(baseline_1280x718_30, plain_len, &config), 0);
+    assert_int_equal(h264_avcc_to_annexb(bytes, (size_t)(end - bytes), 1, &config, &out), 0);
+    buffer_clear(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_config_of_a_plain_encoder),
         cmocka_unit_test(test_config_with_reordering_and_hrd),
         cmocka_unit_test(test_sps_of_other_shapes),
+        cmocka_unit_test(test_pictures_that_no_decoder_here_has_room_for),
         cmocka_unit_test(test_truncated_records),
         cmocka_unit_test(test_truncated_vui),
         cmocka_unit_test(test_lying_records),
