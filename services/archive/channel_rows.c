@@ -89,6 +89,28 @@ static void take_row(const struct db_result *result, size_t i, struct channel_ro
     row->created_at_ms = db_result_int(result, i, 8);
 }
 
+/* Fifty look-ups by key at most; as many places as a channel may have items, so that the statement stays prepared. */
+static int look_for_withdrawn(struct db_connection *connection, struct channel_row *row)
+{
+    struct db_param params[1 + PLAYOUT_MAX_ITEMS];
+    char sql[400 + 2 * PLAYOUT_MAX_ITEMS] =
+        "SELECT COUNT(*) FROM archives a JOIN broadcasts b ON b.id = a.broadcast_id "
+        "WHERE a.visibility = 'private' AND b.owner_id <> ? AND a.broadcast_id IN (";
+    struct db_result *result = NULL;
+    int code;
+
+    params[0] = db_str(row->owner_id);
+    for (int i = 0; i < PLAYOUT_MAX_ITEMS; i++) {
+        strcat(sql, i ? ",?" : "?");
+        params[1 + i] = db_str(i < row->definition.items_count ? row->definition.items[i] : "");
+    }
+    strcat(sql, ")");
+    code = db_query(connection, sql, params, 1 + PLAYOUT_MAX_ITEMS, 1, &result);
+    row->is_withdrawn = code == 0 && db_result_int(result, 0, 0) > 0;
+    db_result_free(result);
+    return code;
+}
+
 int channel_row_load(struct db_connection *connection, const char *id, struct channel_row *row, bool *found)
 {
     struct db_result *result = NULL;
@@ -98,7 +120,7 @@ int channel_row_load(struct db_connection *connection, const char *id, struct ch
     if (*found)
         take_row(result, 0, row);
     db_result_free(result);
-    return code;
+    return *found ? look_for_withdrawn(connection, row) : code;
 }
 
 int channel_row_list(struct db_connection *connection, const struct channel_query *query, struct channel_row *rows,
@@ -118,6 +140,8 @@ int channel_row_list(struct db_connection *connection, const struct channel_quer
     for (size_t i = 0; i < *count; i++)
         take_row(result, i, &rows[i]);
     db_result_free(result);
+    for (size_t i = 0; i < *count && code == 0; i++)
+        code = look_for_withdrawn(connection, &rows[i]);
     return code;
 }
 

@@ -15,6 +15,7 @@ struct channel_row {
     char owner_name[101 * 4], title[CHANNEL_TITLE_MAX_CHARS * 4 + 1];
     struct channel_definition definition;
     int64_t duration_ms, created_at_ms;
+    bool is_withdrawn; /* one of its archives has become private, and is not the channel's owner's */
 };
 
 struct channel_query {

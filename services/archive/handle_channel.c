@@ -39,12 +39,13 @@ json_t *channel_to_json(const struct archive *archive, const struct channel_row 
         json_array_append_new(items, json_string(definition->items[i]));
     channel_cache_seal(archive->channels, definition, token, sizeof(token));
     snprintf(url, sizeof(url), CHANNEL_PLAYOUT_PATH "%s/master.m3u8", token);
-    return json_pack(
-        "{s:s,s:s,s:{s:s,s:s},s:o,s:b,s:I,s:I,s:o,s:I,s:I,s:s}", "id", row->id, "title", row->title, "owner", "id",
-        row->owner_id, "name", row->owner_name, "items", items, "loop", definition->loop, "start_at_ms",
-        (json_int_t)definition->start_ms, "duration_ms", (json_int_t)row->duration_ms, "end_at_ms",
-        definition->loop ? json_null() : json_integer(definition->start_ms + row->duration_ms), "created_at_ms",
-        (json_int_t)row->created_at_ms, "now_ms", (json_int_t)clock_wall_ms(), "playback_url", url);
+    return json_pack("{s:s,s:s,s:{s:s,s:s},s:o,s:b,s:I,s:I,s:o,s:I,s:I,s:s?}", "id", row->id, "title", row->title,
+                     "owner", "id", row->owner_id, "name", row->owner_name, "items", items, "loop", definition->loop,
+                     "start_at_ms", (json_int_t)definition->start_ms, "duration_ms", (json_int_t)row->duration_ms,
+                     "end_at_ms",
+                     definition->loop ? json_null() : json_integer(definition->start_ms + row->duration_ms),
+                     "created_at_ms", (json_int_t)row->created_at_ms, "now_ms", (json_int_t)clock_wall_ms(),
+                     "playback_url", row->is_withdrawn ? NULL : url);
 }
 
 static void reply_missing(struct http_request *request)
@@ -76,6 +77,8 @@ static void done(int code, void *context)
     } else if (job->deletes) {
         log_info("channel.deleted", log_str("channel", job->row.id));
         http_reply_json(job->request, 200, json_pack("{s:s}", "id", job->row.id));
+    } else if (job->row.is_withdrawn) {
+        http_reply_error(job->request, 404, "archive_gone", "an archive of this channel is not public any more");
     } else {
         http_reply_header(job->request, "Cache-Control", "no-store");
         http_reply_json(job->request, 200, channel_to_json(job->archive, &job->row));
@@ -137,8 +140,10 @@ static void done_list(int code, void *context)
         json_t *list = json_array(), *body = json_pack("{s:o}", "channels", list);
         char next[ID_SIZE + 24];
 
+        /* One that has nothing to play is there for its owner only, who may want to delete it. */
         for (size_t i = 0; i < shown; i++)
-            json_array_append_new(list, channel_to_json(job->archive, &job->rows[i]));
+            if (!job->rows[i].is_withdrawn || job->query.owner_id[0])
+                json_array_append_new(list, channel_to_json(job->archive, &job->rows[i]));
         if (job->count > shown) {
             snprintf(next, sizeof(next), "%lld_%s", (long long)job->rows[shown - 1].created_at_ms,
                      job->rows[shown - 1].id);

@@ -43,10 +43,12 @@ static void answer(struct list_job *job)
 
     for (size_t i = 0; i < shown; i++) {
         const struct broadcast_view *view = &job->views[i];
+        bool is_owner = strcmp(job->caller.subject, view->owner_id) == 0;
 
-        if (job->query.state == BROADCAST_UNKNOWN || view->state == job->query.state)
-            json_array_append_new(
-                list, broadcast_view_to_json(job->api, view, strcmp(job->caller.subject, view->owner_id) == 0));
+        /* What its owner has made private is looked for by nobody else. */
+        if ((job->query.state == BROADCAST_UNKNOWN || view->state == job->query.state) &&
+            (!view->is_private || is_owner))
+            json_array_append_new(list, broadcast_view_to_json(job->api, view, is_owner));
     }
     if (job->count > shown) {
         const struct broadcast_view *last = &job->views[shown - 1];

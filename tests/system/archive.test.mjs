@@ -176,11 +176,19 @@ test('private: gone for everybody but the owner and who has the link', async () 
     assert.equal((await call('PATCH', one, { body: { visibility: 'private' } })).status, 401);
     assert.equal((await call('PATCH', one, { as: other, body: { visibility: 'private' } })).status, 403);
     assert.equal((await call('PATCH', one, { as: owner, body: { visibility: 'secret' } })).status, 400);
+    const channels = [];
+    for (const as of [owner, other]) channels.push((await call('POST', '/api/v1/channels', { as, body: { title: 'again', items: ['late', 'big'] } })).json);
     const changed = await call('PATCH', one, { as: owner, body: { visibility: 'private' } });
     assert.deepEqual([changed.status, changed.json.visibility], [200, 'private']);
     assert.equal((await call('GET', one)).status, 404);
     assert.equal((await call('GET', one, { as: other })).status, 404);
     assert.ok(!(await call('GET', '/api/v1/archives')).json.archives.some((archive) => archive.id === 'big'));
+    // It was public when somebody else put it into a channel: that one has no URL any more, the owner's own has.
+    const [mineAgain, theirs] = channels;
+    assert.equal((await call('GET', `/api/v1/channels/${mineAgain.id}`)).status, 200);
+    assert.equal((await call('GET', `/api/v1/channels/${theirs.id}`)).json.error.code, 'archive_gone');
+    assert.deepEqual((await call('GET', '/api/v1/channels')).json.channels.map((channel) => channel.id), [mineAgain.id]);
+    assert.deepEqual((await call('GET', '/api/v1/channels?owner=me', { as: other })).json.channels.map((channel) => [channel.id, channel.playback_url]), [[theirs.id, null]]);
     assert.ok((await call('GET', '/api/v1/archives?owner=me', { as: owner })).json.archives.some((archive) => archive.id === 'big'));
     assert.deepEqual((await call('GET', '/api/v1/archives?owner=me', { as: token({ sub: 'OWNER' }) })).json.archives, [], 'somebody else');
     for (const sub of ['owner ', 'ówner']) assert.equal((await call('GET', '/api/v1/archives?owner=me', { as: token({ sub }) })).status, 401);

@@ -89,9 +89,12 @@ test('oEmbed: the player as an iframe within the asked-for size, for our own pag
         [{ url: `${rig.api.origin}/watch/nobody` }, 404], [{ url: `${rig.api.origin}/cms` }, 404], [{ url: `${page}/../../x` }, 404]]) assert.equal((await ask(query)).status, want, JSON.stringify(query));
 });
 
-test('oEmbed of a private recording: there is none, and no signature that opens its folder', async () => {
+test('a private recording: no oEmbed, no signature that opens its folder, in no list but its owner\'s', async () => {
     const id = ids['100% C++ & "quotes" +plus -minus *'];
     await rig.sql(`INSERT INTO archives (broadcast_id, state, visibility, until_ms) VALUES ('${id}', 'archived', 'private', 1); UPDATE broadcasts SET state = 'archived', live_at_ms = 1 WHERE id = '${id}'`);
     const answer = await call('GET', `/oembed?${new URLSearchParams({ url: `${rig.api.origin}/watch/${id}` })}`);
     assert.deepEqual([answer.status, answer.json.error?.code], [404, 'no_such_broadcast'], JSON.stringify(answer.json));
+    await rig.sql(`UPDATE broadcasts SET created_at_ms = ${Date.now() + 1000} WHERE id = '${id}'`);
+    const listed = async (as) => (await call('GET', '/broadcasts?limit=20', { as })).json.broadcasts.some((broadcast) => broadcast.id === id);
+    assert.deepEqual([await listed(), await listed(hanako.token)], [false, true], 'in no list but the owner\'s');
 });
