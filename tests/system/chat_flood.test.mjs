@@ -6,19 +6,22 @@ import { before, test } from 'node:test';
 import { ChatRig, secret } from '../lib/chat.mjs';
 import { chatLoad } from '../lib/chat_load.mjs';
 import { atEnd, sleep, waitFor } from '../lib/fixture.mjs';
+import { watchNeighbours } from '../lib/neighbours.mjs';
 import { RedisClient, keys } from '../lib/redis_client.mjs';
 
 const isLong = process.env.HANABI_LONG === 'yes';
 const rig = new ChatRig();
 const MB = 1024 * 1024;
+const NOISE = 0.1; // of all cores: with that much less of it, the machine would still be enough
 
 before(async () => {
     await rig.start();
     atEnd(() => rig.stop());
 });
 
-/** Looks at the processes twice a second until stop(): the most memory and queue, and whether one was ever not well. */
+/** Looks at the processes twice a second until stop(): the most memory and queue, whether one was ever not well, what others took of the machine. */
 function observe(chats) {
+    const noise = watchNeighbours();
     const seen = { memory: 0, queue: 0, bad: [] };
     let isOver = false;
     const done = (async () => {
@@ -34,25 +37,33 @@ function observe(chats) {
             await sleep(500);
         }
     })();
-    return { seen, stop: async () => { isOver = true; await done; return seen; } };
+    return { seen, stop: async () => { seen.noise = noise(); isOver = true; await done; return seen; } };
 }
 
-async function flood(t, name) {
+/** What needs the whole machine, measured once. Missed while others had more than NOISE of it, that is skipped, and the report says so. */
+async function inTime(t, seen, result, wanted) {
+    const measured = `p99 ${result.delivery_ms.p99} ms, ${result.offered} offered, ${result.acked} acknowledged; others had ${(seen.noise * 100).toFixed(0)} % of the machine`;
+    const missed = Object.entries(wanted).filter(([, isMet]) => !isMet).map(([what]) => what);
+    t.diagnostic(measured);
+    await t.test(Object.keys(wanted).join(', '), { skip: missed.length > 0 && seen.noise > NOISE && `not judged: ${measured}` }, () => assert.deepEqual(missed, [], measured));
+}
+
+test('a million comments a minute: health, memory, gifts and delivery hold, and what is acknowledged is in the log', { timeout: 300000 }, async (t) => {
     const seconds = isLong ? 60 : 10;
     const memoryMb = 64;
     // No user says more than a person could if there were a million of them; here 500 speak for them.
     const env = { HANABI_CHAT_ROOM_SIZE: '125', HANABI_CHAT_ROOM_BUDGET: '30', HANABI_CHAT_BROADCASTER_BUDGET: '60', HANABI_CHAT_MEMORY_MB: String(memoryMb), HANABI_CHAT_PRESENCE_MS: '2000' };
     const chats = [await rig.chat(env), await rig.chat(env)];
-    await rig.broadcast(name, 'idol');
-    const acks = path.join(rig.dir, `acks-${name}`);
-    const load = await chatLoad(chats.map((chat) => chat.port), `/chat/v1/broadcasts/${name}`, { viewers: 500, posters: 500, rate: 1000000 / 60, lead: 1, seconds, settle: 3, secret, acks, count: '"type":"gift"' });
+    await rig.broadcast('million', 'idol');
+    const acks = path.join(rig.dir, 'acks');
+    const load = await chatLoad(chats.map((chat) => chat.port), '/chat/v1/broadcasts/million', { viewers: 500, posters: 500, rate: 1000000 / 60, lead: 1, seconds, settle: 3, secret, acks, count: '"type":"gift"' });
     await load.ready;
-    const idol = await rig.viewer(chats[0], name, { as: 'idol' }).ready();
+    const idol = await rig.viewer(chats[0], 'million', { as: 'idol' }).ready();
     const observer = observe(chats);
     const redis = new RedisClient(rig.redisPort);
     let gifts = 0;
     for (const until = Date.now() + seconds * 1000 - 1500; Date.now() < until; gifts += 1) {
-        await redis.script('chat_append', name, '', `"type":"gift","user":{"id":"rich","name":"R"},"item":{"id":"rocket"},"number":${gifts}}`);
+        await redis.script('chat_append', 'million', '', `"type":"gift","user":{"id":"rich","name":"R"},"item":{"id":"rocket"},"number":${gifts}}`);
         await sleep(250);
     }
     const shout = await idol.say('thank you all');
@@ -63,7 +74,6 @@ async function flood(t, name) {
     assert.equal(result.connected, 500);
     assert.equal(result.closed, 0, 'nobody is sent away');
     assert.equal(result.disordered, 0);
-    assert.ok(result.offered >= 0.98 * seconds * 1000000 / 60, 'the load itself kept up');
     assert.equal(shout.type, 'ack');
     assert.deepEqual([result.counted_min, result.counted_max], [gifts, gifts], 'every viewer got every gift, once');
     assert.equal(idol.of('gift').length, gifts);
@@ -73,7 +83,7 @@ async function flood(t, name) {
     // Every acknowledged comment stands in the log.
     const logged = new Set();
     for (let from = '-'; ;) {
-        const entries = await redis.command('XRANGE', `${keys.KEY_CHAT_LOG}${name}`, from, '+', 'COUNT', 2000);
+        const entries = await redis.command('XRANGE', `${keys.KEY_CHAT_LOG}million`, from, '+', 'COUNT', 2000);
         for (const [id] of entries) logged.add(id);
         if (entries.length < 2000) break;
         from = `(${entries.at(-1)[0]}`;
@@ -83,14 +93,17 @@ async function flood(t, name) {
     assert.equal(acknowledged.length, result.acked);
     assert.equal(acknowledged.filter((id) => !logged.has(id)).length, 0);
     assert.equal(new Set(acknowledged).size, acknowledged.length);
-    assert.ok(result.acked > 0.5 * result.offered, 'most of it was taken');
-    return result.delivery_ms.p99;
-}
+    await inTime(t, seen, result, {
+        'the load itself kept up': result.offered >= 0.98 * seconds * 1000000 / 60,
+        'most of it was taken': result.acked > 0.5 * result.offered,
+        'delivered within 250 ms at p99': result.delivery_ms.p99 <= 250,
+    });
+});
 
-async function deafened(t, name) {
+test('300 that never read among 2,000 that do: the 2,000 notice nothing, memory stays bounded', { timeout: 120000 }, async (t) => {
     const chat = await rig.chat({ HANABI_CHAT_SLOW_MS: '2000', HANABI_CHAT_SOCKET_SEND_KB: '8', HANABI_CHAT_ROOM_BUDGET: '0', HANABI_CHAT_PRESENCE_MS: '2000' });
-    await rig.broadcast(name);
-    const load = await chatLoad([chat.port], `/chat/v1/broadcasts/${name}`, { viewers: 2000, deaf: 300, posters: 40, rate: 40, seconds: 10, settle: 2, text: 190, secret });
+    await rig.broadcast('deaf');
+    const load = await chatLoad([chat.port], '/chat/v1/broadcasts/deaf', { viewers: 2000, deaf: 300, posters: 40, rate: 40, seconds: 10, settle: 2, text: 190, secret });
     await load.ready;
     const observer = observe([chat]);
     const result = await load.over;
@@ -103,18 +116,5 @@ async function deafened(t, name) {
     await waitFor('the deaf are closed', async () => await rig.metric(chat, 'hanabi_chat_slow_closed_total') === 300, 15000, 200);
     assert.deepEqual(seen.bad, []);
     assert.ok(seen.memory < 100 * MB && seen.queue < 16 * MB);
-    return result.delivery_ms.p99;
-}
-
-/** The deadline is the chat's, the pauses are the machine's: everything else has to hold every time, the delay in one of three. */
-async function within(limitMs, measure) {
-    const delays = [];
-    do delays.push(await measure(delays.length)); while (delays.at(-1) > limitMs && delays.length < 3);
-    assert.ok(delays.at(-1) <= limitMs, `p99 ${delays.join(', ')} ms`);
-}
-
-test('a million comments a minute: health, memory, gifts and delivery hold, and what is acknowledged is in the log', { timeout: 400000 },
-    (t) => within(250, (n) => flood(t, `million${n}`)));
-
-test('300 that never read among 2,000 that do: the 2,000 notice nothing, memory stays bounded', { timeout: 240000 },
-    (t) => within(250, (n) => deafened(t, `deaf${n}`)));
+    await inTime(t, seen, result, { 'delivered within 250 ms at p99': result.delivery_ms.p99 <= 250 });
+});
