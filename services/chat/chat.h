@@ -37,14 +37,14 @@ struct chat_config {
     int64_t max_connections, memory_mb, socket_send_kb, slow_ms, ping_s;
     bool is_exporting;
     int64_t audience_log_ms, audience_log_pending, audience_log_mb;
-    int64_t append_pending, history, presence_ms, reap_ms, drain_spread_ms, retry_after_ms;
+    int64_t append_pending, wait_ms, history, presence_ms, reap_ms, drain_spread_ms, retry_after_ms;
 };
 extern const struct config_row chat_config_rows[];
 
 /* Any thread. */
 struct chat_metrics {
     struct metric *connections, *rooms, *broadcasts;
-    struct metric *offered, *accepted, *delivered, *thinned, *skipped;
+    struct metric *offered, *accepted, *delivered, *thinned, *skipped, *shed;
     struct metric *slow_closed, *refused_full, *queue_bytes;
     struct metric *delivery_seconds, *append_seconds;
     struct metric *setting_version, *setting_lag, *setting_gaps, *settings;
@@ -73,7 +73,8 @@ struct chat {
     struct message_queue inbox; /* from the workers; any thread */
     int inbox_fd;               /* eventfd that says so */
     struct event *inbox_event, *taken_event, *tick_event;
-    struct message *taken; /* out of the inbox, oldest first: see on_inbox() */
+    struct message *taken, **taken_last; /* out of the inbox, oldest first: see on_inbox() */
+    size_t taken_count;
     struct worker *workers[CHAT_MAX_WORKERS];
     size_t worker_count, workers_quiet;
     bool is_draining, is_stopping;

@@ -45,7 +45,7 @@ static void post(struct room *room, struct event_batch *batch)
 {
     struct chat *chat = room->broadcast->chat;
 
-    for (size_t i = 0; i < chat->worker_count && batch->count > 0; i++) {
+    for (size_t i = 0; i < chat->worker_count; i++) {
         struct message *message;
 
         if (room->worker_count[i] == 0)
@@ -62,30 +62,18 @@ static void post(struct room *room, struct event_batch *batch)
     event_batch_unref(batch);
 }
 
-static size_t count_events(const char *message, size_t len)
-{
-    size_t offset = 0, text_len, count = 0;
-    const char *text;
-    json_t *event;
-
-    while (chat_events_next(message, len, &offset, &event, &text, &text_len) == 1) {
-        json_decref(event);
-        count++;
-    }
-    return count;
-}
-
 void fanout_to_room(struct room *room, const char *message, size_t len)
 {
-    struct event_batch *batch = event_batch_create(count_events(message, len));
+    struct event_batch *batch = NULL;
     size_t offset = 0, text_len;
     const char *text;
     json_t *event;
     int got;
 
+    /* Under a flood most of them are not for the viewers: nothing is made for those. */
     while ((got = chat_events_next(message, len, &offset, &event, &text, &text_len)) == 1) {
         if (admit(room, event))
-            event_batch_add(batch, text, text_len, json_integer_value(json_object_get(event, "at_ms")));
+            batch = event_batch_append(batch, text, text_len, json_integer_value(json_object_get(event, "at_ms")));
         json_decref(event);
     }
     if (got < 0) {
@@ -93,7 +81,8 @@ void fanout_to_room(struct room *room, const char *message, size_t len)
 
         log_limited(&limiter, LOG_LEVEL_WARN, "chat.malformed_message", log_str("broadcast", room->broadcast->id));
     }
-    post(room, batch);
+    if (batch)
+        post(room, batch);
 }
 
 /* --- from the channels --- */
@@ -194,13 +183,8 @@ void fanout_on_message(struct chat *chat, const char *channel, const char *messa
 
 static void post_text(struct room *room, void *context)
 {
-    struct event_batch *batch;
-
-    if (room->count == 0)
-        return;
-    batch = event_batch_create(1);
-    event_batch_add(batch, context, strlen(context), 0);
-    post(room, batch);
+    if (room->count > 0)
+        post(room, event_batch_append(NULL, context, strlen(context), 0));
 }
 
 void fanout_local(struct broadcast *broadcast, const char *event_text)

@@ -7,9 +7,11 @@
 
 #include "libcommon/alloc.h"
 #include "libcommon/clock.h"
+#include "libcommon/metrics.h"
 
 #include <stdio.h>
 
+#define MANY_TAKEN          500    /* messages of clients at hand: some 30 ms of work */
 #define SENDERS_MAX         200000 /* then only connections are limited, not users */
 #define TAKEN_KEPT          4      /* comments of a sender that may come again, because no answer reached it */
 #define TAKEN_MS            50000  /* less than script_chat_say knows them for */
@@ -137,6 +139,20 @@ static char *compose(struct chat *chat, const struct connection *connection, con
     return whole;
 }
 
+/* In a flood, what is read late is worth nothing to viewers, and the work for it would make the next one later still.
+ * Without many that wait it is a pause that made it late, and that is over. */
+static bool is_too_late(struct chat *chat, const struct message *message)
+{
+    const struct log_writer *log_writer = message->connection->broadcast->shard->log_writer;
+    int64_t now_ms = clock_monotonic_ms();
+    bool waited = now_ms - message->at_ms > chat->config.wait_ms && chat->taken_count > MANY_TAKEN;
+
+    if (message->connection->role > CHAT_VIEWER || (!waited && !log_writer_is_behind(log_writer, now_ms)))
+        return false;
+    metric_add(chat->metrics.shed, 1);
+    return true;
+}
+
 void handle_comment(struct chat *chat, struct message *message)
 {
     struct connection *connection = message->connection;
@@ -147,6 +163,10 @@ void handle_comment(struct chat *chat, struct message *message)
 
     if (!code && connection->broadcast->is_over)
         code = "over";
+    if (!code && is_too_late(chat, message)) {
+        code = "unavailable";
+        retry_after_ms = chat->config.retry_after_ms;
+    }
     if (!code)
         code = check_settings(chat, connection, message->text);
     if (message->ref[0])

@@ -15,7 +15,7 @@
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 
-#define CALLS_AT_ONCE 4
+#define CALLS_AT_ONCE 2
 #define CALL_EVENTS   200      /* Redis does nothing else meanwhile: about a millisecond */
 #define CALL_ARGS     4        /* of an event */
 #define SAID_MAX      "100000" /* keys a minute and broadcast: 10 MB */
@@ -24,6 +24,7 @@ struct entry {
     struct entry *next;
     struct connection *connection;
     char *e;
+    int64_t at_ms;
     uint64_t number;
     int room;
     char ref[CHAT_REF_MAX_BYTES + 1], key[CHAT_SAID_KEY_SIZE];
@@ -34,6 +35,7 @@ struct log_writer {
     struct redis_link *redis;
     struct entry *first, **last;
     size_t count; /* waiting or under way */
+    size_t waiting;
     uint64_t next_number;
     int calls;
 };
@@ -136,6 +138,7 @@ static size_t take(struct log_writer *writer, struct entry *taken[CALL_EVENTS])
     }
     if (!writer->first)
         writer->last = &writer->first;
+    writer->waiting -= count;
     qsort(taken, count, sizeof(taken[0]), compare);
     for (size_t i = 0; i < count; i++)
         taken[i]->next = i + 1 < count ? taken[i + 1] : NULL;
@@ -177,6 +180,12 @@ void log_writer_flush(struct log_writer *writer)
         send_call(writer);
 }
 
+bool log_writer_is_behind(const struct log_writer *writer, int64_t now_ms)
+{
+    return writer->waiting > CALLS_AT_ONCE * CALL_EVENTS &&
+           now_ms - writer->first->at_ms > writer->chat->config.wait_ms;
+}
+
 void log_writer_add(struct log_writer *writer, struct connection *connection, const char *ref, const char *key,
                     int room, char *e)
 {
@@ -190,12 +199,14 @@ void log_writer_add(struct log_writer *writer, struct connection *connection, co
     entry = alloc_zero(1, sizeof(*entry));
     entry->connection = connection;
     entry->room = room;
+    entry->at_ms = clock_monotonic_ms();
     entry->number = writer->next_number++;
     entry->e = e;
     strcpy(entry->ref, ref);
     strcpy(entry->key, key);
     connection->pending++;
     writer->count++;
+    writer->waiting++;
     *writer->last = entry;
     writer->last = &entry->next;
 }

@@ -27,6 +27,7 @@
 
 #define TICK_MS       50
 #define SENDERS_SWEEP 60000
+#define TURN_US       2000 /* for what clients say, in one turn of the loop */
 
 static struct chat chat_state;
 
@@ -64,11 +65,9 @@ static void on_message(struct chat *chat, struct message *message)
 
 static void take_inbox(struct chat *chat)
 {
-    struct message **last = &chat->taken;
-
-    while (*last)
-        last = &(*last)->next;
-    *last = message_queue_take(&chat->inbox);
+    *chat->taken_last = message_queue_take(&chat->inbox);
+    for (; *chat->taken_last; chat->taken_count++)
+        chat->taken_last = &(*chat->taken_last)->next;
 }
 
 static void flush_log_writers(struct chat *chat)
@@ -85,13 +84,15 @@ static bool log_writers_are_idle(const struct chat *chat)
     return true;
 }
 
-static void handle_taken(struct chat *chat)
+static void handle_taken(struct chat *chat, int64_t until_us)
 {
-    struct message *message = chat->taken, *next;
+    struct message *message;
 
-    chat->taken = NULL;
-    for (; message; message = next) {
-        next = message->next;
+    while ((message = chat->taken) != NULL && clock_monotonic_us() < until_us) {
+        chat->taken = message->next;
+        if (!chat->taken)
+            chat->taken_last = &chat->taken;
+        chat->taken_count--;
         on_message(chat, message);
         message_free(message);
     }
@@ -99,9 +100,15 @@ static void handle_taken(struct chat *chat)
     join_step_touched(chat);
 }
 
+/* In a flood what clients say would keep the loop for itself; what comes from Redis, for all viewers, goes first. */
 static void on_taken(evutil_socket_t fd, short what, void *context)
 {
-    handle_taken(context);
+    static const struct timeval next_turn = {0, 0};
+    struct chat *chat = context;
+
+    handle_taken(chat, clock_monotonic_us() + TURN_US);
+    if (chat->taken)
+        evtimer_add(chat->taken_event, &next_turn);
 }
 
 /* What is taken now is handled in the loop's next turn, behind what Redis has sent up to then: whoever was told that a
@@ -197,6 +204,7 @@ static void make_metrics(struct chat *chat)
     m->delivered = metrics_counter(all, "hanabi_chat_delivered_total", "events handed to viewers", NULL);
     m->thinned = metrics_counter(all, "hanabi_chat_thinned_total", "comments beyond a room's budget", NULL);
     m->skipped = metrics_counter(all, "hanabi_chat_skipped_total", "frames or events that somebody slow lost", NULL);
+    m->shed = metrics_counter(all, "hanabi_chat_shed_total", "comments refused after waiting too long", NULL);
     m->slow_closed = metrics_counter(all, "hanabi_chat_slow_closed_total", "viewers closed who took nothing", NULL);
     m->refused_full = metrics_counter(all, "hanabi_chat_refused_total", "connections refused: full", NULL);
     m->queue_bytes = metrics_gauge(all, "hanabi_chat_queue_bytes", "frames in rings and private queues", NULL);
@@ -337,6 +345,7 @@ static int start(struct service *service, void *state)
     chat->service = service;
     chat->broadcasts = table_create();
     chat->senders = table_create();
+    chat->taken_last = &chat->taken;
     chat->inbox_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     message_queue_init(&chat->inbox, wake, chat);
     make_metrics(chat);
@@ -389,7 +398,7 @@ static void stop(struct service *service, void *state)
         worker_join(chat->workers[i]);
     if (chat->shard_count > 0) {
         take_inbox(chat);
-        handle_taken(chat);
+        handle_taken(chat, INT64_MAX);
     }
     if (chat->db)
         db_destroy(chat->db);

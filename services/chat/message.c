@@ -4,23 +4,35 @@
 
 /* --- batches --- */
 
-struct event_batch *event_batch_create(size_t capacity)
+static struct event_batch *with_capacity(struct event_batch *batch, size_t capacity)
 {
-    struct event_batch *batch = alloc_zero(1, sizeof(*batch) + capacity * sizeof(batch->events[0]));
+    bool is_new = batch == NULL;
 
-    atomic_init(&batch->references, 1);
+    batch = realloc(batch, sizeof(*batch) + capacity * sizeof(batch->events[0]));
+    if (!batch)
+        abort();
+    batch->capacity = capacity;
+    if (is_new) {
+        atomic_init(&batch->references, 1);
+        batch->count = 0;
+    }
     return batch;
 }
 
-void event_batch_add(struct event_batch *batch, const char *text, size_t len, int64_t at_ms)
+struct event_batch *event_batch_append(struct event_batch *batch, const char *text, size_t len, int64_t at_ms)
 {
-    struct event_text *event = &batch->events[batch->count++];
+    struct event_text *event;
 
+    if (!batch)
+        batch = with_capacity(NULL, 4);
+    else if (batch->count == batch->capacity)
+        batch = with_capacity(batch, 2 * batch->capacity);
+    event = &batch->events[batch->count++];
     event->text = alloc_zero(1, len + 1);
     memcpy(event->text, text, len);
     event->len = len;
     event->at_ms = at_ms;
-    batch->bytes += len;
+    return batch;
 }
 
 struct event_batch *event_batch_ref(struct event_batch *batch)

@@ -15,16 +15,15 @@ struct connection;
 /* Events on their way from Redis to all workers that have viewers of a room: text shared, never changed. */
 struct event_batch {
     atomic_int references;
-    size_t count, bytes;
+    size_t count, capacity;
     struct event_text {
         char *text;
         size_t len;
         int64_t at_ms; /* 0: not to be counted in the delivery delay */
     } events[];
 };
-struct event_batch *event_batch_create(size_t capacity);
-/* Copies the text. */
-void event_batch_add(struct event_batch *batch, const char *text, size_t len, int64_t at_ms);
+/* Copies the text. Returns the batch, which may have moved: nobody else has it yet. `batch` NULL: a new one. */
+struct event_batch *event_batch_append(struct event_batch *batch, const char *text, size_t len, int64_t at_ms);
 struct event_batch *event_batch_ref(struct event_batch *batch);
 void event_batch_unref(struct event_batch *batch); /* NULL is fine */
 
@@ -52,6 +51,7 @@ struct message {
     bool flag;
     int code;
     uint64_t audience;
+    int64_t at_ms; /* of what a client says: when it was read */
     struct connection *connection;
     struct event_batch *batch;
     char *text;

@@ -144,3 +144,5 @@ void log_writer_add(struct log_writer *writer, struct connection *connection, co
                     int room, char *e);
 void log_writer_flush(struct log_writer *writer);
 bool log_writer_is_idle(const struct log_writer *writer);
+/* More waits for Redis than one answer of it lets through, and has waited for longer than HANABI_CHAT_WAIT_MS. */
+bool log_writer_is_behind(const struct log_writer *writer, int64_t now_ms);

@@ -453,6 +453,32 @@ test('a flood is thinned for viewers, fairly, the broadcaster never, and the log
     assert.deepEqual(talkers[9].comments.map((event) => event.id), talkers[0].comments.map((event) => event.id));
 });
 
+test('a flood beyond what Redis takes is refused at once, with a time to come back; a few that wait are not, nor is the broadcaster', async () => {
+    const chat = await rig.chat({ ...env, HANABI_CHAT_ROOM_RATE: '1000000', HANABI_CHAT_RETRY_AFTER_MS: '500' });
+    await rig.broadcast('shed', 'idol');
+    const talker = await rig.viewer(chat, 'shed', { as: 'talker' }).ready();
+    const idol = await rig.viewer(chat, 'shed', { as: 'idol' }).ready();
+    const answers = [];
+    rig.redis.pause();
+    for (let i = 0; i < 500; i += 1) answers.push(talker.say(`before ${i}`));
+    await sleep(300);
+    assert.equal(await rig.metric(chat, 'hanabi_chat_shed_total'), 0, 'so many go out at once when Redis answers');
+    for (let i = 0; i < 600; i += 1) answers.push(talker.say(`on top ${i}`));
+    await sleep(300);
+    const late = await talker.say('too much');
+    assert.deepEqual([late.code, late.retry_after_ms], ['unavailable', 500]);
+    const shout = idol.say('I am heard');
+    await sleep(50);
+    rig.redis.resume();
+    const taken = (await Promise.all(answers)).filter((answer) => answer.type === 'ack').map((answer) => answer.id);
+    assert.equal((await shout).type, 'ack');
+    assert.ok(taken.length > 550 && taken.length < 1100, `${taken.length} were taken`);
+    const logged = (await log('shed')).map((entry) => entry.id);
+    assert.deepEqual(taken.filter((id) => !logged.includes(id)), []);
+    assert.equal(logged.length, taken.length + 1);
+    assert.equal((await talker.say('too much')).type, 'ack', 'what was refused may be said again');
+});
+
 test('what the viewers of all these tests heard is what asyncapi.yaml says', (t) => {
     const asyncapi = new AsyncApi();
     const kinds = new Set();

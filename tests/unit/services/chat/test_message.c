@@ -60,15 +60,17 @@ static void test_nothing_is_lost_and_order_is_kept(void **state)
 
 static void test_a_batch_lives_as_long_as_its_last_reader(void **state)
 {
-    struct event_batch *batch = event_batch_create(2);
+    struct event_batch *batch = NULL;
     struct message *message = message_create(MESSAGE_EVENTS, NULL);
 
-    event_batch_add(batch, "{}", 2, 0);
-    event_batch_add(batch, "{\"a\":1}", 7, 5);
-    assert_int_equal(batch->bytes, 9);
+    for (int i = 0; i < 9; i++)
+        batch = event_batch_append(batch, "{}", 2, i);
+    batch = event_batch_append(batch, "{\"a\":1}", 7, 5);
+    assert_int_equal(batch->count, 10);
+    assert_int_equal(batch->events[8].at_ms, 8);
     message->batch = event_batch_ref(batch);
     event_batch_unref(batch);
-    assert_string_equal(message->batch->events[1].text, "{\"a\":1}");
+    assert_string_equal(message->batch->events[9].text, "{\"a\":1}");
     message_free(message);
     event_batch_unref(NULL);
 }
