@@ -141,7 +141,7 @@ static void read_rows(struct state_feed *feed, const struct redisReply *reply)
             continue;
         struct snapshot_row *row = alloc_zero(1, sizeof(*row));
         row->feed = feed;
-        row->changed_at_ms = (int64_t)strtod(score, NULL);
+        row->changed_at_ms = strtoll(score, NULL, 10);
         strcpy(row->id, id);
         feed->waiting++;
         redis_link_commandf(feed->link, on_row, row, "HMGET %s state version", key_of(key, KEY_BROADCAST, id));

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define WEEK_MS INT64_C(604800000)
+
 int user_row_insert(struct db_connection *connection, const char *id, const char *name, const char *role,
                     int64_t now_ms)
 {
@@ -15,11 +17,30 @@ int user_row_insert(struct db_connection *connection, const char *id, const char
                    DB_PARAMS(db_str(id), db_str(name), db_str(role), db_int(now_ms)));
 }
 
+/* Each that waits for its first picture has its keys in Redis and its place in every burst-status, for a week. */
+static int check_waiting(struct db_connection *connection, const struct broadcast_view *view)
+{
+    struct db_result *result = NULL;
+    int code = db_query(
+        connection,
+        "SELECT COUNT(*) FROM (SELECT 1 FROM broadcasts WHERE owner_id = ? AND created_at_ms > ?"
+        " AND state = 'scheduled' LIMIT ?) w",
+        DB_PARAMS(db_str(view->owner_id), db_int(view->created_at_ms - WEEK_MS), db_int(BROADCASTS_WAITING_MAX)), 1,
+        &result);
+
+    if (code == 0 && db_result_int(result, 0, 0) >= BROADCASTS_WAITING_MAX)
+        code = BROADCAST_TOO_MANY;
+    db_result_free(result);
+    return code;
+}
+
 int broadcast_row_insert(struct db_connection *connection, const struct broadcast_view *view, const char *key_hash,
                          int64_t grace_ms)
 {
     int code = db_begin(connection);
 
+    if (code == 0)
+        code = check_waiting(connection, view);
     if (code == 0)
         code = db_exec(connection, "INSERT IGNORE INTO users (id, name, created_at_ms) VALUES (?, ?, ?)",
                        DB_PARAMS(db_str(view->owner_id), db_str(view->owner_name), db_int(view->created_at_ms)));

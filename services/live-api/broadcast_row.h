@@ -28,7 +28,12 @@ struct broadcast_query {
 
 int user_row_insert(struct db_connection *connection, const char *id, const char *name, const char *role,
                     int64_t now_ms);
-/* The user's row is made too when it is missing: a token of ours is all that a user needs. */
+#define BROADCASTS_WAITING_MAX                                                                                         \
+    1000 /* of one owner, that have not been on air yet; older than a week they do not count */
+enum { BROADCAST_TOO_MANY = -210 };
+
+/* The user's row is made too when it is missing: a token of ours is all that a user needs. 0, a db_error, or
+ * BROADCAST_TOO_MANY. */
 int broadcast_row_insert(struct db_connection *connection, const struct broadcast_view *view, const char *key_hash,
                          int64_t grace_ms);
 /* `found` false: no such row. */

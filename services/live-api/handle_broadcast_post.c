@@ -50,6 +50,12 @@ static void done(int code, void *context)
     struct create_job *job = context;
     char grace[24], created[24];
 
+    if (code == 0 && job->code == BROADCAST_TOO_MANY) {
+        http_reply_error(job->request, 409, "too_many_broadcasts",
+                         "1,000 of yours wait for their first picture: begin or end one of them");
+        free(job);
+        return;
+    }
     if (code != 0 || job->code != 0) {
         log_warn("broadcast.not_created", log_str("why", db_strerror(code != 0 ? code : job->code)));
         reply_unavailable(job->request, "the database");

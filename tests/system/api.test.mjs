@@ -102,6 +102,14 @@ test('what is refused: no token, bad tokens, bad titles, unknown ids, other meth
     await refused(call('GET', '/nothing'), 404);
 });
 
+test('nobody fills Redis and burst-status with broadcasts that never begin', async () => {
+    const [hoarder, other] = [await rig.session('hoarder'), await rig.session('other')];
+    const create = async ({ token: as }) => (await call('POST', '/broadcasts', { as, body: { title: 'soon' } })).status;
+    await rig.sql(`INSERT INTO broadcasts (id, owner_id, title, version, created_at_ms) SELECT CONCAT('soon-', seq), '${hoarder.user_id}', 'soon', 0, IF(seq = 1000, 1, ${Date.now()}) FROM seq_1_to_1000`);
+    assert.deepEqual([await create(hoarder), await create(hoarder), await create(other)], [201, 409, 201], 'one of them is older than a week');
+    await rig.sql("DELETE FROM broadcasts WHERE id LIKE 'soon-%'");
+});
+
 test('a title is changed by the owner or an operator', async () => {
     const { id } = await create('before');
     await refused(call('PATCH', `/broadcasts/${id}`, { as: other.token, body: { title: 'x' } }), 403);
