@@ -40,6 +40,14 @@ test('a setting: edge, settings-sync, its transaction, and every chat process', 
     t.diagnostic(`edge 1, settings-sync ${said.length}, chat 1 each, SQL ${between.length + 1} lines`);
 });
 
+test('what opens a private recording is in no log of the edge', async () => {
+    for (const [id, asked, logged] of [['link-of-a-recording', '/archive/x?from=1&token=sealed.secret&at=2', '/archive/x?from=1&token=-&at=2'], ['asked-for-a-recording', '/api/v1/archives/x?token=sealed.secret', '/api/v1/archives/x?token=-'],
+        ['signed-folder', '/hls/1795888800/tCbH_Hdn_PrUzMT-LJ08yQ/live/x/720p/1-1.ts', '/hls/1795888800/-/live/x/720p/1-1.ts']]) {
+        await (await fetch(`${stack.origin}${asked}`, { headers: { 'X-Request-Id': id } })).arrayBuffer();
+        assert.equal((await atEdge(id)).uri, logged);
+    }
+});
+
 test('a broadcast: live-api, Redis on the way, and SQL; an id of the edge where none is brought, or none that is any good', async () => {
     const made = await api(stack, 'POST', '/broadcasts', { token: session.token, body: { title: 'followed' } });
     assert.equal(made.status, 201);
@@ -87,6 +95,12 @@ test('a service that is away: the edge\'s own answer has the id, too', async () 
     const answer = await api(stack, 'GET', '/settings', { token: session.token, headers: { 'X-Request-Id': 'follow-this.away_1' } });
     assert.equal(answer.status, 503);
     assert.equal(answer.headers.get('x-request-id'), 'follow-this.away_1');
+
+    // What nginx says about it holds the request, so it says nothing where that would be a viewer's token.
+    for (const index of [0, 1]) await stack.service('chat', index).stop();
+    assert.equal((await fetch(`${stack.origin}/chat/v1/broadcasts/x?token=${session.token}`)).status, 503);
+    await waitFor('nginx has said something', () => fs.readFileSync(stack.log('nginx.error'), 'utf8').includes('/api/v1/settings'), 5000);
+    assert.ok(!fs.readFileSync(stack.log('nginx.error'), 'utf8').includes(session.token));
 });
 
 test('lines that no request has caused carry none, and nobody carries two', () => {
