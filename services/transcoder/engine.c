@@ -1,3 +1,5 @@
+/* One broadcast from its ring to segments: the queue of entries, the sessions in it, flushing and resuming. What reads
+ * an entry is intake.c, what is made of it and comes out is engine_stages.c. */
 #include "services/transcoder/engine_state.h"
 
 #include "libcommon/alloc.h"
@@ -5,15 +7,13 @@
 #include <event2/event.h>
 #include <stdio.h>
 
-#define MAX_UNIT_BYTES     (8 << 20)
-#define MAX_QUEUE          64
-#define DECODER_ROOM       24 /* more than any decoder holds back for reordering */
-#define ENCODER_ROOM       12 /* beyond the look-ahead */
-#define STUCK_MS           100
-#define MARK_DISTANCE_US   300000
-#define THUMBNAIL_EVERY_US INT64_C(10000000)
+#define MAX_UNIT_BYTES (8 << 20)
+#define MAX_QUEUE      64
+#define DECODER_ROOM   24 /* more than any decoder holds back for reordering */
+#define ENCODER_ROOM   12 /* beyond the look-ahead */
+#define STUCK_MS       100
 
-/* --- failure: told from the loop, never from inside a call --- */
+/* --- failure and the end of a flush: told from the loop, never from inside a call --- */
 
 static void on_failure(evutil_socket_t fd, short what, void *context)
 {
@@ -31,204 +31,11 @@ void engine_fail(struct engine *engine, const char *text)
     event_active(engine->failure_event, 0, 0);
 }
 
-/* --- segments --- */
-
-static const struct engine_mark *mark_before(const struct engine *engine, int64_t end_us)
-{
-    const struct engine_mark *found = NULL;
-
-    for (int i = 0; i < engine->marks_count; i++)
-        if (engine->marks[i].pts_us >= 0 && (!found || engine->marks[i].pts_us <= end_us - MARK_DISTANCE_US))
-            found = &engine->marks[i];
-    return found && found->pts_us <= end_us ? found : NULL;
-}
-
-/* Where to go on behind what ends at `end_us`. `at_mark`: the session goes on, from a key frame before that time. */
-static void fill_checkpoint(struct engine *engine, int64_t end_us, bool at_mark)
-{
-    struct checkpoint *c = &engine->checkpoint;
-    const struct engine_mark *mark = at_mark ? mark_before(engine, end_us) : NULL;
-    const struct ts_continuity *continuity = segmenter_continuity(engine->segmenter);
-
-    snprintf(c->position, sizeof(c->position), "%s", mark ? mark->id : engine->last_id);
-    c->in_session = mark != NULL;
-    c->session = engine->session;
-    c->timeline = mark ? mark->timeline : engine->timeline;
-    c->number = segmenter_next_number(engine->segmenter);
-    c->start_us = end_us;
-    c->audio_frame = segmenter_next_audio_frame(engine->segmenter);
-    c->discontinuity = !mark;
-    c->origin_us = engine->video   ? video_stage_origin_us(engine->video)
-                   : engine->audio ? audio_stage_origin_us(engine->audio)
-                                   : 0;
-    if (c->origin_us < 0)
-        c->origin_us = 0;
-    c->anchor_us = engine->anchor_us;
-    c->anchor_wall_ms = engine->anchor_wall_ms;
-    c->thumbnail_us = engine->thumbnail_due_us;
-    c->plan = engine->plan;
-    for (int i = 0; i < engine->plan.count; i++)
-        c->continuity[i] = ts_continuity_pack(&continuity[i]);
-    engine->has_checkpoint = true;
-}
-
-static void on_segment(struct finished_segment *media, void *context)
-{
-    struct engine *engine = context;
-    const bool is_last = engine->state == ENGINE_ENCODING_REST && segmenter_open_segments(engine->segmenter) == 0;
-
-    if (media->end_us > engine->end_us)
-        engine->end_us = media->end_us;
-    fill_checkpoint(engine, media->end_us, !is_last || !engine->is_session_end);
-    if (is_last)
-        engine->checkpoint.discontinuity = true;
-    const struct engine_segment segment = {
-        .media = media,
-        .session = engine->session,
-        .program_date_time_ms = engine->anchor_wall_ms + (media->start_us - engine->anchor_us) / 1000,
-        .arrived_ms = intake_arrival_ms(engine, media->start_us, media->end_us, true),
-        .thumbnail = engine->thumbnail,
-        .thumbnail_len = engine->thumbnail_len,
-        .checkpoint = &engine->checkpoint,
-    };
-    engine->options.on_segment(&segment, engine->options.context);
-    free(engine->thumbnail);
-    engine->thumbnail = NULL;
-    if (engine->video && media->end_us >= engine->thumbnail_due_us) {
-        engine->thumbnail_due_us = media->end_us + THUMBNAIL_EVERY_US - OUTPUT_SEGMENT_US / 2;
-        video_stage_want_thumbnail(engine->video);
-    }
-}
-
-static void on_thumbnail(GstBuffer *jpeg, void *context)
-{
-    struct engine *engine = context;
-    gpointer copy = NULL;
-    gsize size = 0;
-
-    gst_buffer_extract_dup(jpeg, 0, gst_buffer_get_size(jpeg), &copy, &size);
-    free(engine->thumbnail);
-    engine->thumbnail = malloc(size ? size : 1);
-    if (!engine->thumbnail)
-        abort();
-    memcpy(engine->thumbnail, copy, size);
-    engine->thumbnail_len = size;
-    g_free(copy);
-}
-
-/* --- the plan and the stages --- */
-
 static void on_flush_done(evutil_socket_t fd, short what, void *context)
 {
     struct engine *engine = context;
 
     engine->options.on_flushed(engine->options.context);
-}
-
-static void on_stage_error(const char *text, void *context)
-{
-    engine_fail(context, text);
-}
-
-static void on_video_started(int64_t start_us, void *context)
-{
-    struct engine *engine = context;
-
-    if (!engine->keeps_anchor) {
-        engine->anchor_us = start_us;
-        engine->anchor_wall_ms = intake_arrival_ms(engine, start_us, start_us + 1, false);
-    }
-    engine->keeps_anchor = false;
-    if (engine->plan.has_audio && !audio_stage_is_started(engine->audio))
-        audio_stage_start(engine->audio, output_audio_frame_at(start_us), -1);
-}
-
-static void on_video_ended(void *context)
-{
-    struct engine *engine = context;
-
-    engine->video_ended = true;
-    engine_pump(engine);
-}
-
-static void on_audio_ended(void *context)
-{
-    struct engine *engine = context;
-
-    engine->audio_ended = true;
-    engine_pump(engine);
-}
-
-static void create_audio_stage(struct engine *engine)
-{
-    const struct audio_stage_options options = {engine->mailbox,
-                                                engine->segmenter,
-                                                engine->options.audio_kbps,
-                                                !engine->plan.has_video,
-                                                on_audio_ended,
-                                                on_stage_error,
-                                                engine};
-
-    if (engine->audio)
-        engine->silence_samples += audio_stage_silence_samples(engine->audio);
-    audio_stage_destroy(engine->audio);
-    engine->audio = audio_stage_create(&options);
-}
-
-static void create_stages(struct engine *engine)
-{
-    const struct video_stage_options options = {.backend = engine->options.backend,
-                                                .plan = &engine->plan,
-                                                .mailbox = engine->mailbox,
-                                                .preset = engine->options.preset,
-                                                .lookahead = engine->options.lookahead,
-                                                .threads = engine->options.encoder_threads,
-                                                .on_started = on_video_started,
-                                                .on_ended = on_video_ended,
-                                                .on_error = on_stage_error,
-                                                .on_thumbnail = on_thumbnail,
-                                                .context = engine};
-
-    engine->segmenter = segmenter_create(&engine->plan, on_segment, engine);
-    if (engine->plan.has_video) {
-        struct video_stage_options with_segmenter = options;
-        with_segmenter.segmenter = engine->segmenter;
-        engine->video = video_stage_create(&with_segmenter);
-        video_stage_set_effort(engine->video, engine->effort);
-        if (!engine->has_checkpoint) {
-            engine->thumbnail_due_us = engine->end_us + THUMBNAIL_EVERY_US;
-            video_stage_want_thumbnail(engine->video);
-        }
-    }
-    engine->pass_through = -1;
-    for (int i = 0; i < engine->plan.count; i++)
-        if (engine->plan.renditions[i].pass_through)
-            engine->pass_through = i;
-    engine->has_plan = true;
-}
-
-static void make_plan(struct engine *engine, const struct source_probe *probe)
-{
-    engine_plan_make(engine, probe);
-    if (engine->state == ENGINE_FAILED)
-        return;
-    create_stages(engine);
-    if (engine->has_checkpoint || engine->checkpoint.number > 0) {
-        segmenter_resume(engine->segmenter, engine->checkpoint.number, engine->checkpoint.audio_frame,
-                         engine->checkpoint.continuity);
-        segmenter_discontinuity(engine->segmenter);
-    }
-}
-
-static void drop_plan(struct engine *engine)
-{
-    audio_stage_destroy(engine->audio);
-    video_stage_destroy(engine->video);
-    segmenter_destroy(engine->segmenter);
-    engine->audio = NULL;
-    engine->video = NULL;
-    engine->segmenter = NULL;
-    engine->has_plan = false;
 }
 
 /* --- the queue --- */
@@ -249,7 +56,7 @@ static void pop_entry(struct engine *engine)
 static void start_session(struct engine *engine)
 {
     if (engine->plan.has_audio)
-        create_audio_stage(engine);
+        engine_renew_audio_stage(engine);
     if (segmenter_next_number(engine->segmenter) > 0)
         segmenter_discontinuity(engine->segmenter);
     engine->state = ENGINE_RUNNING;
@@ -268,7 +75,7 @@ static void probe(struct engine *engine, bool must_decide)
     if (!seen.is_complete && !must_decide && engine->queue_count < MAX_QUEUE)
         return;
     if (seen.has_video || seen.has_audio) {
-        make_plan(engine, &seen);
+        engine_begin_plan(engine, &seen);
         if (engine->state != ENGINE_FAILED)
             start_session(engine);
     } else {
@@ -305,7 +112,7 @@ static void check_expected(struct engine *engine)
     if (strcmp(engine->first->id, engine->expected_id) != 0) {
         intake_destroy_decoders(engine);
         if (engine->plan.has_audio)
-            create_audio_stage(engine);
+            engine_renew_audio_stage(engine);
         engine->state = ENGINE_WAITING;
     }
     engine->expected_id[0] = '\0';
@@ -399,14 +206,14 @@ static void finish_flush(struct engine *engine)
         segmenter_finish(engine->segmenter, engine->end_us);
     segmenter_close(engine->segmenter);
     intake_destroy_decoders(engine);
-    fill_checkpoint(engine, engine->end_us, !engine->is_session_end);
+    engine_fill_checkpoint(engine, engine->end_us, !engine->is_session_end);
     engine->checkpoint.discontinuity = true;
     engine->state = ENGINE_WAITING;
     if (engine->wants_replan) {
         engine->wants_replan = false;
-        drop_plan(engine);
+        engine_drop_plan(engine);
     } else if (engine->plan.has_audio) {
-        create_audio_stage(engine);
+        engine_renew_audio_stage(engine);
     }
     engine->is_session_end = false;
     if (engine->is_flush_asked)
@@ -468,7 +275,7 @@ void engine_destroy(struct engine *engine)
     if (!engine)
         return;
     intake_destroy_decoders(engine);
-    drop_plan(engine);
+    engine_drop_plan(engine);
     mailbox_destroy(engine->mailbox);
     while (engine->first)
         pop_entry(engine);
@@ -491,7 +298,7 @@ void engine_resume(struct engine *engine, const struct checkpoint *c)
     engine->anchor_us = c->anchor_us;
     engine->anchor_wall_ms = c->anchor_wall_ms;
     engine->thumbnail_due_us = c->thumbnail_us;
-    create_stages(engine);
+    engine_create_stages(engine);
     segmenter_resume(engine->segmenter, c->number, c->audio_frame, c->continuity);
     if (c->discontinuity)
         segmenter_discontinuity(engine->segmenter);
@@ -504,7 +311,7 @@ void engine_resume(struct engine *engine, const struct checkpoint *c)
     if (engine->video)
         video_stage_start(engine->video, c->start_us, c->discontinuity ? -1 : c->origin_us, !c->discontinuity);
     if (engine->plan.has_audio)
-        create_audio_stage(engine);
+        engine_renew_audio_stage(engine);
     if (engine->audio && !c->discontinuity)
         audio_stage_start(engine->audio, c->audio_frame, engine->video ? -1 : c->origin_us);
 }

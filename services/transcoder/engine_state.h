@@ -1,4 +1,5 @@
-/* What engine.c (life, flush, segments) and intake.c (tags to decoders) share. Private to the two. */
+/* What engine.c (queue, sessions, flush, life), intake.c (tags to decoders) and engine_stages.c (the stages and their
+ * segments) share. Private to them and engine_plan.c. */
 #pragma once
 
 #include "libcommon/buffer.h"
@@ -106,6 +107,18 @@ void engine_begin_flush(struct engine *engine);
 
 /* engine_plan.c: fills engine->plan; what a plan before had, the new one keeps. */
 void engine_plan_make(struct engine *engine, const struct source_probe *probe);
+
+/* --- engine_stages.c --- */
+/* A plan from what was probed, and its stages; they go on behind the segments of a plan before. May end in
+ * ENGINE_FAILED. */
+void engine_begin_plan(struct engine *engine, const struct source_probe *probe);
+/* The stages of engine->plan. */
+void engine_create_stages(struct engine *engine);
+/* Sound begins anew in each session. */
+void engine_renew_audio_stage(struct engine *engine);
+void engine_drop_plan(struct engine *engine);
+/* Where to go on behind what ends at `end_us`. `at_mark`: the session goes on, from a key frame before that time. */
+void engine_fill_checkpoint(struct engine *engine, int64_t end_us, bool at_mark);
 
 /* --- intake.c --- */
 /* Starts the session whose first entry heads the queue. */
