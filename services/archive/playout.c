@@ -1,8 +1,9 @@
 #include "playout.h"
 
+#include "proto/hls_text.h"
+
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define SAME_RUNG 1.12 /* 720 and 718 lines are one rung */
 
@@ -195,17 +196,6 @@ int playout_window_at(const struct playout *playout, int64_t now_s, struct playo
 
 /* --- texts --- */
 
-static void print_date_time(FILE *out, int64_t wall_ms)
-{
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm utc;
-    char text[40];
-
-    gmtime_r(&seconds, &utc);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-    fprintf(out, "#EXT-X-PROGRAM-DATE-TIME:%s.%03dZ\n", text, (int)(wall_ms % 1000));
-}
-
 static void print_segment(FILE *out, const struct playout *playout, int rung, int64_t number,
                           const struct playback_signer *signer)
 {
@@ -216,10 +206,7 @@ static void print_segment(FILE *out, const struct playout *playout, int rung, in
     int64_t wall_ms = playout->start_ms + place.start_us / 1000;
     char file[160], url[PLAYBACK_URL_SIZE];
 
-    if (place.discontinuity)
-        fputs("#EXT-X-DISCONTINUITY\n", out);
-    print_date_time(out, wall_ms);
-    fprintf(out, "#EXTINF:%d.%06d,\n", (int)(duration_us / 1000000), (int)(duration_us % 1000000));
+    hls_print_segment(out, place.discontinuity, wall_ms, duration_us);
     snprintf(file, sizeof(file), "%s/%s", place.item->renditions[rendition].name, place.item->files + segment->file);
     /* Signed as of when it is on air, not as of now: a segment's address stays the same as long as it is listed, and
      * good for at least a window from then on. */
@@ -245,16 +232,13 @@ int playout_render_media(const struct playout *playout, int variant, int64_t now
     out = open_memstream(text, len);
     if (!out)
         return PLAYOUT_MEMORY;
-    fprintf(out,
-            "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:%d\n#EXT-X-MEDIA-SEQUENCE:%lld\n"
-            "#EXT-X-DISCONTINUITY-SEQUENCE:%lld\n#EXT-X-INDEPENDENT-SEGMENTS\n",
-            playout->target_s, (long long)window.first, (long long)window.discontinuity_sequence);
+    hls_print_media_head(out, playout->target_s, window.first, window.discontinuity_sequence, false);
     if (!window.is_last)
         fprintf(out, "#EXT-X-START:TIME-OFFSET=-%d.0,PRECISE=YES\n", PLAYOUT_LEAD_SEGMENTS * playout->target_s);
     for (int64_t number = window.first; number < window.end; number++)
         print_segment(out, playout, playout->variants[variant].rung, number, signer);
     if (window.is_last)
-        fputs("#EXT-X-ENDLIST\n", out);
+        hls_print_end(out);
     return finish_text(out);
 }
 
@@ -264,17 +248,13 @@ int playout_render_multivariant(const struct playout *playout, char **text, size
 
     if (!out)
         return PLAYOUT_MEMORY;
-    fputs("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n", out);
+    hls_print_multivariant_head(out);
     for (int i = 0; i < playout->variants_count; i++) {
         const struct playout_rendition *shown = &playout->variants[i].shown;
+        const struct hls_variant variant = {shown->peak_bps, shown->average_bps, shown->codecs,
+                                            shown->width,    shown->height,      shown->frame_rate};
 
-        fprintf(out, "#EXT-X-STREAM-INF:BANDWIDTH=%lld,AVERAGE-BANDWIDTH=%lld,CODECS=\"%s\"",
-                (long long)shown->peak_bps, (long long)shown->average_bps, shown->codecs);
-        if (shown->width > 0 && shown->height > 0)
-            fprintf(out, ",RESOLUTION=%dx%d", shown->width, shown->height);
-        if (shown->frame_rate > 0)
-            fprintf(out, ",FRAME-RATE=%.3f", shown->frame_rate);
-        fprintf(out, "\n%s/index.m3u8\n", playout->variants[i].name);
+        hls_print_variant(out, &variant, playout->variants[i].name, "index.m3u8");
     }
     return finish_text(out);
 }

@@ -1,12 +1,12 @@
 #include "recording.h"
 
 #include "libcommon/db.h"
+#include "proto/hls_text.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define ROWS 1000
 
@@ -42,17 +42,6 @@ int recording_begin(struct recording *recording)
 /* --- a segment
  * ------------------------------------------------------------------------------------------------------------- */
 
-static void print_date_time(FILE *out, int64_t wall_ms)
-{
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm utc;
-    char text[32];
-
-    gmtime_r(&seconds, &utc);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-    fprintf(out, "#EXT-X-PROGRAM-DATE-TIME:%s.%03dZ\n", text, (int)(wall_ms % 1000));
-}
-
 /* Which rendition's object stands for `rendition` in this segment: its own, else the next smaller one, else the next
  * larger one, as it was live. */
 static int object_of(const struct recording *recording, const json_t *bytes, int rendition)
@@ -74,10 +63,7 @@ static void print_segment(struct recording *recording, const struct recording_se
     int object = object_of(recording, bytes, index);
     FILE *out = recording->renditions[index].out;
 
-    if (discontinuity)
-        fprintf(out, "#EXT-X-DISCONTINUITY\n");
-    print_date_time(out, segment->program_date_time_ms);
-    fprintf(out, "#EXTINF:%" PRId64 ".%06d,\n", segment->duration_us / 1000000, (int)(segment->duration_us % 1000000));
+    hls_print_segment(out, discontinuity, segment->program_date_time_ms, segment->duration_us);
     if (object == index)
         fprintf(out, "%s\n", segment->file);
     else
@@ -121,17 +107,13 @@ char *recording_multivariant(const struct recording *recording)
 
     if (!out)
         return NULL;
-    fprintf(out, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    hls_print_multivariant_head(out);
     for (int i = 0; i < recording->renditions_count; i++) {
         const struct recording_rendition *rendition = &recording->renditions[i];
+        const struct hls_variant variant = {rendition->peak_bps, rendition->average_bps, rendition->codecs,
+                                            rendition->width,    rendition->height,      rendition->frame_rate};
 
-        fprintf(out, "#EXT-X-STREAM-INF:BANDWIDTH=%" PRId64 ",AVERAGE-BANDWIDTH=%" PRId64 ",CODECS=\"%s\"",
-                rendition->peak_bps, rendition->average_bps, rendition->codecs);
-        if (rendition->width > 0 && rendition->height > 0)
-            fprintf(out, ",RESOLUTION=%dx%d", rendition->width, rendition->height);
-        if (rendition->frame_rate > 0)
-            fprintf(out, ",FRAME-RATE=%.3f", rendition->frame_rate);
-        fprintf(out, "\n%s/recording.m3u8\n", rendition->name);
+        hls_print_variant(out, &variant, rendition->name, "recording.m3u8");
     }
     return fclose(out) == 0 ? text : NULL;
 }
@@ -148,14 +130,10 @@ char *recording_media(struct recording *recording, int rendition)
         return NULL;
     if (target_s < SEGMENT_TARGET_DURATION_S)
         target_s = SEGMENT_TARGET_DURATION_S;
-    fprintf(out,
-            "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:%" PRId64
-            "\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-"
-            "SEGMENTS\n",
-            target_s);
+    hls_print_media_head(out, target_s, 0, 0, true);
     fflush(recording->renditions[rendition].out);
     fwrite(recording->renditions[rendition].body, 1, recording->renditions[rendition].body_len, out);
-    fprintf(out, "#EXT-X-ENDLIST\n");
+    hls_print_end(out);
     return fclose(out) == 0 ? text : NULL;
 }
 

@@ -1,21 +1,10 @@
 /* The playlists as viewers read them. Everything in them is relative, so they are the same behind every edge. */
 #include "services/segment-uploader/playlist.h"
 
-#include <inttypes.h>
+#include "proto/hls_text.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
-
-static void print_date_time(FILE *out, int64_t wall_ms)
-{
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm utc;
-    char text[32];
-
-    gmtime_r(&seconds, &utc);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-    fprintf(out, "#EXT-X-PROGRAM-DATE-TIME:%s.%03dZ\n", text, (int)(wall_ms % 1000));
-}
 
 /* Which rendition's object stands for `rendition` in this segment: its own, else the next smaller one, else the next
  * larger one. */
@@ -43,10 +32,7 @@ static void print_segment(FILE *out, const struct playlist *playlist, const stru
     int object = object_rendition(playlist, segment, rendition);
     char file[PLAYLIST_FILE_SIZE];
 
-    if (segment->discontinuity)
-        fprintf(out, "#EXT-X-DISCONTINUITY\n");
-    print_date_time(out, segment->program_date_time_ms);
-    fprintf(out, "#EXTINF:%" PRId64 ".%06d,\n", segment->duration_us / 1000000, (int)(segment->duration_us % 1000000));
+    hls_print_segment(out, segment->discontinuity, segment->program_date_time_ms, segment->duration_us);
     playlist_segment_file(file, segment->sequence, segment->session);
     if (object == rendition)
         fprintf(out, "%s\n", file);
@@ -62,15 +48,13 @@ char *playlist_render_media(const struct playlist *playlist, int rendition)
 
     if (!out)
         return NULL;
-    fprintf(out,
-            "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:%d\n#EXT-X-MEDIA-SEQUENCE:%" PRId64
-            "\n#EXT-X-DISCONTINUITY-SEQUENCE:%" PRId64 "\n#EXT-X-INDEPENDENT-SEGMENTS\n",
-            SEGMENT_TARGET_DURATION_S, playlist->first_sequence, playlist->discontinuity_sequence);
+    hls_print_media_head(out, SEGMENT_TARGET_DURATION_S, playlist->first_sequence, playlist->discontinuity_sequence,
+                         false);
     for (int i = 0; i < playlist->segments_count; i++)
         if (playlist->segments[i].sequence >= playlist->first_sequence)
             print_segment(out, playlist, &playlist->segments[i], rendition);
     if (playlist->is_closed)
-        fprintf(out, "#EXT-X-ENDLIST\n");
+        hls_print_end(out);
     return fclose(out) == 0 ? text : NULL;
 }
 
@@ -84,17 +68,17 @@ char *playlist_render_multivariant(const struct playlist *playlist)
     if (!out)
         return NULL;
     playlist_order(playlist, order);
-    fprintf(out, "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    hls_print_multivariant_head(out);
     for (int i = 0; i < playlist->renditions_count; i++) {
         const struct playlist_rendition *rendition = &playlist->renditions[order[i]];
+        const struct hls_variant variant = {rendition->announced_peak_bps,
+                                            rendition->announced_average_bps,
+                                            rendition->codecs,
+                                            rendition->width,
+                                            rendition->height,
+                                            rendition->frame_rate};
 
-        fprintf(out, "#EXT-X-STREAM-INF:BANDWIDTH=%" PRId64 ",AVERAGE-BANDWIDTH=%" PRId64 ",CODECS=\"%s\"",
-                rendition->announced_peak_bps, rendition->announced_average_bps, rendition->codecs);
-        if (rendition->width > 0 && rendition->height > 0)
-            fprintf(out, ",RESOLUTION=%dx%d", rendition->width, rendition->height);
-        if (rendition->frame_rate > 0)
-            fprintf(out, ",FRAME-RATE=%.3f", rendition->frame_rate);
-        fprintf(out, "\n%s/index.m3u8\n", rendition->name);
+        hls_print_variant(out, &variant, rendition->name, "index.m3u8");
     }
     return fclose(out) == 0 ? text : NULL;
 }
