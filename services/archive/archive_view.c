@@ -64,16 +64,16 @@ int archive_view_list(struct db_connection *connection, const struct archive_que
                       size_t *count)
 {
     struct db_result *result = NULL;
-    int64_t before_ms = query->before_ms > 0 ? query->before_ms : INT64_MAX;
+    int64_t before_ms = query->page.before;
     int code = db_query(
         connection,
         COLUMNS "FROM archives a JOIN broadcasts b ON b.id = a.broadcast_id JOIN users u ON u.id = b.owner_id " AUDIENCE
                 "WHERE a.state = 'archived' AND (a.archived_at_ms < ? OR (a.archived_at_ms = ? AND "
                 "a.broadcast_id < ?)) AND (? OR a.visibility = 'public') AND (? = '' OR b.owner_id = ?) "
                 "ORDER BY a.archived_at_ms DESC, a.broadcast_id DESC LIMIT ?",
-        DB_PARAMS(db_int(before_ms), db_int(before_ms), db_str(query->before_id), db_int(query->all_visibilities),
-                  db_str(query->owner_id), db_str(query->owner_id), db_int((int64_t)query->limit + 1)),
-        ARCHIVE_LIST_MAX + 1, &result);
+        DB_PARAMS(db_int(before_ms), db_int(before_ms), db_str(query->page.before_key), db_int(query->all_visibilities),
+                  db_str(query->owner_id), db_str(query->owner_id), db_int((int64_t)query->page.limit + 1)),
+        query->page.limit + 1, &result);
 
     *count = code == 0 ? db_result_rows(result) : 0;
     for (size_t i = 0; i < *count; i++)

@@ -3,12 +3,11 @@
 
 #include "archive.h"
 #include "libcommon/access_token.h"
+#include "libcommon/http_page.h"
 
 #include <jansson.h>
 
-#define ARCHIVE_LIST_MAX     100
-#define ARCHIVE_LIST_DEFAULT 20
-#define ARCHIVE_TOKEN_SIZE   256 /* of a sealed token over an id */
+#define ARCHIVE_TOKEN_SIZE 256 /* of a sealed token over an id */
 
 enum archive_row_state { ARCHIVE_ROW_NONE, ARCHIVE_ROW_MAKING, ARCHIVE_ROW_ARCHIVED, ARCHIVE_ROW_DELETING };
 
@@ -26,9 +25,7 @@ struct archive_view {
 struct archive_query {
     bool all_visibilities;
     char owner_id[ID_SIZE]; /* "": anyone's */
-    int64_t before_ms;      /* where the page before ended; 0: at the newest */
-    char before_id[ID_SIZE];
-    size_t limit;
+    struct http_page page;  /* by archived_at_ms and id */
 };
 
 /* --- on a database worker; 0 or a db_error --- */

@@ -126,15 +126,15 @@ int channel_row_load(struct db_connection *connection, const char *id, struct ch
 int channel_row_list(struct db_connection *connection, const struct channel_query *query, struct channel_row *rows,
                      size_t *count)
 {
-    int64_t before_ms = query->before_ms > 0 ? query->before_ms : INT64_MAX;
+    int64_t before_ms = query->page.before;
     struct db_result *result = NULL;
     int code =
         db_query(connection,
                  COLUMNS "WHERE (? = '' OR owner_id = ?) AND (created_at_ms < ? OR (created_at_ms = ? AND id < ?)) "
                          "ORDER BY created_at_ms DESC, id DESC LIMIT ?",
                  DB_PARAMS(db_str(query->owner_id), db_str(query->owner_id), db_int(before_ms), db_int(before_ms),
-                           db_str(query->before_id), db_int((int64_t)query->limit + 1)),
-                 query->limit + 1, &result);
+                           db_str(query->page.before_key), db_int((int64_t)query->page.limit + 1)),
+                 query->page.limit + 1, &result);
 
     *count = code == 0 ? db_result_rows(result) : 0;
     for (size_t i = 0; i < *count; i++)

@@ -2,13 +2,12 @@
 #pragma once
 
 #include "channel_definition.h"
+#include "libcommon/http_page.h"
 
 struct db_connection;
 
 #define CHANNEL_TITLE_MAX_CHARS 200
 #define CHANNEL_MAX_PER_OWNER   100
-#define CHANNEL_LIST_MAX        100
-#define CHANNEL_LIST_DEFAULT    20
 
 struct channel_row {
     char id[ID_SIZE], owner_id[ID_SIZE];
@@ -20,9 +19,7 @@ struct channel_row {
 
 struct channel_query {
     char owner_id[ID_SIZE]; /* "": all */
-    int64_t before_ms;      /* 0: from the newest */
-    char before_id[ID_SIZE];
-    size_t limit;
+    struct http_page page;  /* by created_at_ms and id */
 };
 
 enum channel_insert_outcome {

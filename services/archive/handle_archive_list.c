@@ -7,7 +7,6 @@
 #include "libcommon/http_auth.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct list_job {
@@ -15,7 +14,7 @@ struct list_job {
     struct http_request *request;
     struct access_token caller;
     struct archive_query query;
-    struct archive_view views[ARCHIVE_LIST_MAX + 1];
+    struct archive_view views[HTTP_PAGE_LIMIT_MAX + 1];
     size_t count;
     int code;
 };
@@ -29,9 +28,10 @@ static void run(struct db_connection *connection, void *context)
 
 static void answer(struct list_job *job)
 {
-    size_t shown = job->count < job->query.limit ? job->count : job->query.limit;
-    json_t *list = json_array(), *body = json_pack("{s:o}", "archives", list);
-    char token[ARCHIVE_TOKEN_SIZE], next[ID_SIZE + 24];
+    size_t shown = job->count < job->query.page.limit ? job->count : job->query.page.limit;
+    const struct archive_view *last = shown ? &job->views[shown - 1] : NULL;
+    json_t *list = json_array();
+    char token[ARCHIVE_TOKEN_SIZE];
 
     for (size_t i = 0; i < shown; i++) {
         const struct archive_view *view = &job->views[i];
@@ -40,13 +40,9 @@ static void answer(struct list_job *job)
         json_array_append_new(list, archive_view_to_json(job->archive, view, view->is_private ? token : NULL,
                                                          archive_view_is_owner(view, &job->caller, false)));
     }
-    if (job->count > shown) {
-        const struct archive_view *last = &job->views[shown - 1];
-
-        snprintf(next, sizeof(next), "%lld_%s", (long long)last->archived_at_ms, last->id);
-        json_object_set_new(body, "next", json_string(next));
-    }
-    http_reply_json(job->request, 200, body);
+    http_reply_json(
+        job->request, 200,
+        http_page_to_json("archives", list, job->count > shown, last ? last->archived_at_ms : 0, last ? last->id : ""));
 }
 
 static void done(int code, void *context)
@@ -60,36 +56,14 @@ static void done(int code, void *context)
     free(job);
 }
 
-/* "<archived_at_ms>_<id>", as `next` gave it. */
-static bool parse_cursor(const char *text, struct archive_query *query)
-{
-    char *end;
-    long long before_ms = strtoll(text, &end, 10);
-
-    if (end == text || *end != '_' || before_ms <= 0 || !id_is_valid(end + 1))
-        return false;
-    query->before_ms = before_ms;
-    snprintf(query->before_id, sizeof(query->before_id), "%s", end + 1);
-    return true;
-}
-
 /* False: the request has been answered. */
 static bool parse_query(struct list_job *job)
 {
     struct http_request *request = job->request;
-    const char *limit = http_request_query(request, "limit"), *cursor = http_request_query(request, "cursor");
     const char *owner = http_request_query(request, "owner");
-    char *end = NULL;
 
-    job->query.limit = limit ? strtoul(limit, &end, 10) : ARCHIVE_LIST_DEFAULT;
-    if (limit && (*end || job->query.limit < 1 || job->query.limit > ARCHIVE_LIST_MAX)) {
-        http_reply_error(request, 400, "invalid_value", "limit must be a whole number from 1 to 100");
+    if (!http_page_parse(request, &job->query.page))
         return false;
-    }
-    if (cursor && !parse_cursor(cursor, &job->query)) {
-        http_reply_error(request, 400, "invalid_value", "cursor must be the `next` of an earlier answer");
-        return false;
-    }
     if (owner && strcmp(owner, "me") != 0) {
         http_reply_error(request, 400, "invalid_value", "owner can only be me");
         return false;

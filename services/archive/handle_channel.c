@@ -26,7 +26,7 @@ struct list_job {
     struct channel_query query;
     size_t count;
     int code;
-    struct channel_row rows[CHANNEL_LIST_MAX + 1];
+    struct channel_row rows[HTTP_PAGE_LIMIT_MAX + 1];
 };
 
 json_t *channel_to_json(const struct archive *archive, const struct channel_row *row)
@@ -132,59 +132,34 @@ static void run_list(struct db_connection *connection, void *context)
 static void done_list(int code, void *context)
 {
     struct list_job *job = context;
-    size_t shown = job->count < job->query.limit ? job->count : job->query.limit;
+    size_t shown = job->count < job->query.page.limit ? job->count : job->query.page.limit;
+    const struct channel_row *last = shown ? &job->rows[shown - 1] : NULL;
 
     if (code != 0 || job->code != 0) {
         archive_reply_unavailable(job->request, "the database");
     } else {
-        json_t *list = json_array(), *body = json_pack("{s:o}", "channels", list);
-        char next[ID_SIZE + 24];
+        json_t *list = json_array();
 
         /* One that has nothing to play is there for its owner only, who may want to delete it. */
         for (size_t i = 0; i < shown; i++)
             if (!job->rows[i].is_withdrawn || job->query.owner_id[0])
                 json_array_append_new(list, channel_to_json(job->archive, &job->rows[i]));
-        if (job->count > shown) {
-            snprintf(next, sizeof(next), "%lld_%s", (long long)job->rows[shown - 1].created_at_ms,
-                     job->rows[shown - 1].id);
-            json_object_set_new(body, "next", json_string(next));
-        }
         http_reply_header(job->request, "Cache-Control", "no-store");
-        http_reply_json(job->request, 200, body);
+        http_reply_json(job->request, 200,
+                        http_page_to_json("channels", list, job->count > shown, last ? last->created_at_ms : 0,
+                                          last ? last->id : ""));
     }
     free(job);
-}
-
-/* "<created_at_ms>_<id>", as `next` gave it. */
-static bool parse_cursor(const char *text, struct channel_query *query)
-{
-    char *end;
-    long long before_ms = strtoll(text, &end, 10);
-
-    if (end == text || *end != '_' || before_ms <= 0 || !id_is_valid(end + 1))
-        return false;
-    query->before_ms = before_ms;
-    snprintf(query->before_id, sizeof(query->before_id), "%s", end + 1);
-    return true;
 }
 
 /* False: the request has been answered. */
 static bool parse_query(struct list_job *job)
 {
     struct http_request *request = job->request;
-    const char *limit = http_request_query(request, "limit"), *cursor = http_request_query(request, "cursor");
     const char *owner = http_request_query(request, "owner");
-    char *end = NULL;
 
-    job->query.limit = limit ? strtoul(limit, &end, 10) : CHANNEL_LIST_DEFAULT;
-    if (limit && (*end || job->query.limit < 1 || job->query.limit > CHANNEL_LIST_MAX)) {
-        http_reply_error(request, 400, "invalid_value", "limit must be a whole number from 1 to 100");
+    if (!http_page_parse(request, &job->query.page))
         return false;
-    }
-    if (cursor && !parse_cursor(cursor, &job->query)) {
-        http_reply_error(request, 400, "invalid_value", "cursor must be the `next` of an earlier answer");
-        return false;
-    }
     if (owner && strcmp(owner, "me") != 0) {
         http_reply_error(request, 400, "invalid_value", "owner can only be me");
         return false;

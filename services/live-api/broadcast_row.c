@@ -117,16 +117,17 @@ int broadcast_row_list(struct db_connection *connection, const struct broadcast_
 {
     const char *state = query->state == BROADCAST_UNKNOWN ? NULL : broadcast_state_name(query->state);
     const char *owner = query->owner_id[0] ? query->owner_id : NULL;
-    int64_t before_ms = query->from.created_at_ms > 0 ? query->from.created_at_ms : INT64_MAX;
+    int64_t before_ms = query->page.before;
     struct db_result *result = NULL;
-    int code = db_query(connection,
-                        "SELECT " BROADCAST_COLUMNS " FROM broadcasts b JOIN users u ON u.id = b.owner_id"
-                        " WHERE (? IS NULL OR b.state = ?) AND (? IS NULL OR b.owner_id = ?)"
-                        " AND (b.created_at_ms < ? OR (b.created_at_ms = ? AND b.id < ?))"
-                        " ORDER BY b.created_at_ms DESC, b.id DESC LIMIT ?",
-                        DB_PARAMS(db_str(state), db_str(state), db_str(owner), db_str(owner), db_int(before_ms),
-                                  db_int(before_ms), db_str(query->from.id), db_int((int64_t)query->limit + 1)),
-                        query->limit + 1, &result);
+    int code =
+        db_query(connection,
+                 "SELECT " BROADCAST_COLUMNS " FROM broadcasts b JOIN users u ON u.id = b.owner_id"
+                 " WHERE (? IS NULL OR b.state = ?) AND (? IS NULL OR b.owner_id = ?)"
+                 " AND (b.created_at_ms < ? OR (b.created_at_ms = ? AND b.id < ?))"
+                 " ORDER BY b.created_at_ms DESC, b.id DESC LIMIT ?",
+                 DB_PARAMS(db_str(state), db_str(state), db_str(owner), db_str(owner), db_int(before_ms),
+                           db_int(before_ms), db_str(query->page.before_key), db_int((int64_t)query->page.limit + 1)),
+                 query->page.limit + 1, &result);
 
     *count = code == 0 ? db_result_rows(result) : 0;
     for (size_t row = 0; row < *count; row++)

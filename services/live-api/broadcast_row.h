@@ -1,29 +1,21 @@
 /* The SQL of broadcasts. On database workers only (see libcommon/db.h); every function returns 0 or a db_error. */
 #pragma once
 
+#include "libcommon/http_page.h"
 #include "live_api.h"
 
 struct db_connection;
 struct db_result;
-
-#define BROADCAST_LIST_MAX 100
 
 /* What broadcast_row_take() takes, of broadcasts b and users u. */
 #define BROADCAST_COLUMNS                                                                                              \
     "b.id, b.title, b.owner_id, u.name, b.state, b.version, b.created_at_ms, b.live_at_ms, b.ended_at_ms, "            \
     "b.stream_key_sealed, (SELECT a.visibility = 'private' FROM archives a WHERE a.broadcast_id = b.id)"
 
-/* Where a list goes on: rows older than this one. */
-struct broadcast_cursor {
-    int64_t created_at_ms;
-    char id[ID_SIZE];
-};
-
 struct broadcast_query {
-    enum broadcast_state state;   /* BROADCAST_UNKNOWN: any */
-    char owner_id[ID_SIZE];       /* "": any */
-    struct broadcast_cursor from; /* created_at_ms 0: from the newest */
-    size_t limit;
+    enum broadcast_state state; /* BROADCAST_UNKNOWN: any */
+    char owner_id[ID_SIZE];     /* "": any */
+    struct http_page page;      /* by created_at_ms and id */
 };
 
 int user_row_insert(struct db_connection *connection, const char *id, const char *name, const char *role,

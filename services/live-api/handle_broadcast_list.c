@@ -11,17 +11,14 @@
 #include "live_list.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define DEFAULT_LIMIT 20
 
 struct list_job {
     struct live_api *api;
     struct http_request *request;
     struct access_token caller;
     struct broadcast_query query;
-    struct broadcast_view views[BROADCAST_LIST_MAX + 1];
+    struct broadcast_view views[HTTP_PAGE_LIMIT_MAX + 1];
     size_t count;
     size_t overlaid;
     int code;
@@ -36,10 +33,9 @@ static void run(struct db_connection *connection, void *context)
 
 static void answer(struct list_job *job)
 {
-    size_t shown = job->count < job->query.limit ? job->count : job->query.limit;
+    size_t shown = job->count < job->query.page.limit ? job->count : job->query.page.limit;
+    const struct broadcast_view *last = shown ? &job->views[shown - 1] : NULL;
     json_t *list = json_array();
-    json_t *body = json_pack("{s:o}", "broadcasts", list);
-    char next[ID_SIZE + 24];
 
     for (size_t i = 0; i < shown; i++) {
         const struct broadcast_view *view = &job->views[i];
@@ -50,13 +46,9 @@ static void answer(struct list_job *job)
             (!view->is_private || is_owner))
             json_array_append_new(list, broadcast_view_to_json(job->api, view, is_owner));
     }
-    if (job->count > shown) {
-        const struct broadcast_view *last = &job->views[shown - 1];
-
-        snprintf(next, sizeof(next), "%lld_%s", (long long)last->created_at_ms, last->id);
-        json_object_set_new(body, "next", json_string(next));
-    }
-    http_reply_json(job->request, 200, body);
+    http_reply_json(job->request, 200,
+                    http_page_to_json("broadcasts", list, job->count > shown, last ? last->created_at_ms : 0,
+                                      last ? last->id : ""));
     free(job);
 }
 
@@ -79,10 +71,10 @@ static void overlay_all(struct list_job *job)
         broadcast_view_fetch(job->api, job->views[i].id, on_fetched, job);
 }
 
-static bool is_behind(const struct broadcast_view *view, const struct broadcast_cursor *cursor)
+static bool is_behind(const struct broadcast_view *view, const struct http_page *page)
 {
-    return cursor->created_at_ms == 0 || view->created_at_ms < cursor->created_at_ms ||
-           (view->created_at_ms == cursor->created_at_ms && strcmp(view->id, cursor->id) < 0);
+    return view->created_at_ms < page->before ||
+           (view->created_at_ms == page->before && strcmp(view->id, page->before_key) < 0);
 }
 
 static void done(int code, void *context)
@@ -109,45 +101,23 @@ static void on_live(const struct broadcast_view *views, size_t count, void *cont
             done(DB_FULL, job);
         return;
     }
-    for (size_t i = 0; i < count && job->count <= job->query.limit; i++)
-        if ((!owner[0] || strcmp(owner, views[i].owner_id) == 0) && is_behind(&views[i], &job->query.from))
+    for (size_t i = 0; i < count && job->count <= job->query.page.limit; i++)
+        if ((!owner[0] || strcmp(owner, views[i].owner_id) == 0) && is_behind(&views[i], &job->query.page))
             job->views[job->count++] = views[i];
     answer(job);
-}
-
-/* "<created_at_ms>_<id>", as `next` gave it. */
-static bool parse_cursor(const char *text, struct broadcast_cursor *cursor)
-{
-    char *end;
-    long long created_at_ms = strtoll(text, &end, 10);
-
-    if (end == text || *end != '_' || created_at_ms <= 0 || !id_is_valid(end + 1))
-        return false;
-    cursor->created_at_ms = created_at_ms;
-    strcpy(cursor->id, end + 1);
-    return true;
 }
 
 /* False: the request has been answered. */
 static bool parse_query(struct http_request *request, struct list_job *job)
 {
     const char *state = http_request_query(request, "state");
-    const char *limit = http_request_query(request, "limit");
-    const char *cursor = http_request_query(request, "cursor");
-    const char *next = http_request_query(request, "next"); /* the same, by the name it has in an answer */
     const char *owner = http_request_query(request, "owner");
-    char *end = NULL;
 
-    if (!cursor)
-        cursor = next;
-    job->query.limit = limit ? strtoul(limit, &end, 10) : DEFAULT_LIMIT;
+    if (!http_page_parse(request, &job->query.page))
+        return false;
     job->query.state = broadcast_state_from_name(state);
     if (state && job->query.state == BROADCAST_UNKNOWN)
         http_reply_error(request, 400, "invalid_value", "state must be scheduled, live, suspended, ended or archived");
-    else if (limit && (*end || job->query.limit < 1 || job->query.limit > BROADCAST_LIST_MAX))
-        http_reply_error(request, 400, "invalid_value", "limit must be a whole number from 1 to 100");
-    else if (cursor && !parse_cursor(cursor, &job->query.from))
-        http_reply_error(request, 400, "invalid_value", "cursor must be the `next` of an earlier answer");
     else if (owner && strcmp(owner, "me") != 0)
         http_reply_error(request, 400, "invalid_value", "owner can only be me");
     else if (owner && !job->caller.subject[0])

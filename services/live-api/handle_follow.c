@@ -7,7 +7,7 @@
 #include "libcommon/clock.h"
 #include "libcommon/db.h"
 #include "libcommon/http_auth.h"
-#include "page.h"
+#include "libcommon/http_page.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,7 +122,7 @@ struct follow_list_job {
     struct live_api *api;
     struct http_request *request;
     struct access_token caller;
-    struct page page;
+    struct http_page page;
     struct follow_view views[FOLLOW_LIST_MAX + 1];
     size_t count;
     int code;
@@ -132,8 +132,8 @@ static void run_list(struct db_connection *connection, void *context)
 {
     struct follow_list_job *job = context;
 
-    job->code = follow_row_list(connection, job->caller.subject, job->page.before, job->page.before_id, job->page.limit,
-                                job->views, &job->count);
+    job->code = follow_row_list(connection, job->caller.subject, job->page.before, job->page.before_key,
+                                job->page.limit, job->views, &job->count);
 }
 
 static void done_list(int code, void *context)
@@ -155,9 +155,9 @@ static void done_list(int code, void *context)
                                               (json_int_t)view->followers));
     }
     const struct follow_view *last = shown > 0 ? &job->views[shown - 1] : NULL;
-    http_reply_json(
-        job->request, 200,
-        page_to_json("follows", list, job->count > shown, last ? last->followed_at_ms : 0, last ? last->user_id : ""));
+    http_reply_json(job->request, 200,
+                    http_page_to_json("follows", list, job->count > shown, last ? last->followed_at_ms : 0,
+                                      last ? last->user_id : ""));
     free(job);
 }
 
@@ -168,7 +168,7 @@ void handle_follow_list(struct http_request *request, void *context)
 
     job->api = api;
     job->request = request;
-    if (!http_auth_require(request, api->config.jwt_secret, &job->caller) || !page_parse(request, &job->page)) {
+    if (!http_auth_require(request, api->config.jwt_secret, &job->caller) || !http_page_parse(request, &job->page)) {
         free(job);
         return;
     }

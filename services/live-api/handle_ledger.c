@@ -1,11 +1,11 @@
 /* GET /api/v1/wallet/ledger: what came into the caller's wallet and went out of it, newest first. GET
  * /api/v1/ledger/audit: whether everything adds up; operators only, since it reads all there is. */
-#include "page.h"
 #include "wallet.h"
 
 #include "libcommon/alloc.h"
 #include "libcommon/db.h"
 #include "libcommon/http_auth.h"
+#include "libcommon/http_page.h"
 #include "libcommon/log.h"
 
 #include <stdio.h>
@@ -17,7 +17,7 @@
 struct ledger_job {
     struct http_request *request;
     struct access_token caller;
-    struct page page;
+    struct http_page page;
     json_t *list;
     bool more;
     int64_t last;
@@ -74,7 +74,8 @@ static void list_done(int code, void *context)
     if (code != 0 || job->code != 0)
         reply_unavailable(job->request, "the database");
     else
-        http_reply_json(job->request, 200, page_to_json("entries", json_incref(job->list), job->more, job->last, ""));
+        http_reply_json(job->request, 200,
+                        http_page_to_json("entries", json_incref(job->list), job->more, job->last, ""));
     free_job(job);
 }
 
@@ -82,9 +83,9 @@ void handle_ledger_list(struct http_request *request, void *context)
 {
     struct live_api *api = context;
     struct access_token caller;
-    struct page page;
+    struct http_page page;
 
-    if (!http_auth_require(request, api->config.jwt_secret, &caller) || !page_parse(request, &page))
+    if (!http_auth_require(request, api->config.jwt_secret, &caller) || !http_page_parse(request, &page))
         return;
     struct ledger_job *job = make_job(request);
     job->caller = caller;

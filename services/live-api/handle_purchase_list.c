@@ -1,12 +1,12 @@
 /* GET /api/v1/purchases: the caller's own, newest first; with ?broadcast_id= all of that broadcast, for its owner and
  * operators. */
 #include "broadcast_row.h"
-#include "page.h"
 #include "wallet.h"
 
 #include "libcommon/alloc.h"
 #include "libcommon/db.h"
 #include "libcommon/http_auth.h"
+#include "libcommon/http_page.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@
 struct list_job {
     struct http_request *request;
     struct access_token caller;
-    struct page page;
+    struct http_page page;
     struct broadcast_view broadcast; /* id "": the caller's own purchases */
     bool found;
     json_t *list;
@@ -73,11 +73,11 @@ static void run(struct db_connection *connection, void *context)
         job->code = broadcast_row_load(connection, id, &job->broadcast, &job->found);
     if (job->code != 0 || (!is_own && !may_see(job)))
         return;
-    job->code =
-        db_query(connection, is_own ? by_user : by_broadcast,
-                 DB_PARAMS(db_str(is_own ? job->caller.subject : id), db_int(job->page.before),
-                           db_int(job->page.before), db_str(job->page.before_id), db_int((int64_t)job->page.limit + 1)),
-                 job->page.limit + 1, &result);
+    job->code = db_query(connection, is_own ? by_user : by_broadcast,
+                         DB_PARAMS(db_str(is_own ? job->caller.subject : id), db_int(job->page.before),
+                                   db_int(job->page.before), db_str(job->page.before_key),
+                                   db_int((int64_t)job->page.limit + 1)),
+                         job->page.limit + 1, &result);
     size_t count = job->code == 0 ? db_result_rows(result) : 0;
     job->more = count > job->page.limit;
     for (size_t row = 0; row < count && row < job->page.limit; row++)
@@ -97,7 +97,7 @@ static void done(int code, void *context)
     else if (is_own || require_owner(job->request, &job->caller, job->broadcast.owner_id, true))
         http_reply_json(
             job->request, 200,
-            page_to_json("purchases", json_incref(job->list), job->more, job->last.created_at_ms, job->last.id));
+            http_page_to_json("purchases", json_incref(job->list), job->more, job->last.created_at_ms, job->last.id));
     json_decref(job->list);
     free(job);
 }
@@ -107,9 +107,9 @@ void handle_purchase_list(struct http_request *request, void *context)
     struct live_api *api = context;
     const char *broadcast = http_request_query(request, "broadcast_id");
     struct access_token caller;
-    struct page page;
+    struct http_page page;
 
-    if (!http_auth_require(request, api->config.jwt_secret, &caller) || !page_parse(request, &page))
+    if (!http_auth_require(request, api->config.jwt_secret, &caller) || !http_page_parse(request, &page))
         return;
     if (broadcast && !id_is_valid(broadcast)) {
         http_reply_error(request, 404, "no_such_broadcast", "there is no broadcast with this id");

@@ -12,7 +12,7 @@ struct search_job {
     struct live_api *api;
     struct http_request *request;
     struct search_query query;
-    struct broadcast_view views[BROADCAST_LIST_MAX + 1];
+    struct broadcast_view views[HTTP_PAGE_LIMIT_MAX + 1];
     size_t count;
     int code;
 };
@@ -44,9 +44,9 @@ static void done(int code, void *context)
     for (size_t i = 0; i < shown; i++)
         json_array_append_new(list, broadcast_view_to_json(job->api, &job->views[i], false));
     const struct broadcast_view *last = shown > 0 ? &job->views[shown - 1] : NULL;
-    http_reply_json(
-        job->request, 200,
-        page_to_json("broadcasts", list, job->count > shown, last ? last->created_at_ms : 0, last ? last->id : ""));
+    http_reply_json(job->request, 200,
+                    http_page_to_json("broadcasts", list, job->count > shown, last ? last->created_at_ms : 0,
+                                      last ? last->id : ""));
     finish(job);
 }
 
@@ -56,7 +56,7 @@ static bool parse_query(struct http_request *request, struct search_job *job)
     const char *text = http_request_query(request, "q"), *state = http_request_query(request, "state");
 
     job->query.state = broadcast_state_from_name(state);
-    if (!page_parse(request, &job->query.page))
+    if (!http_page_parse(request, &job->query.page))
         return false;
     if (state && job->query.state == BROADCAST_UNKNOWN)
         http_reply_error(request, 400, "invalid_value", "state must be scheduled, live, suspended, ended or archived");

@@ -1,8 +1,10 @@
 /* GET /api/v1/broadcasts/{id}/supporters?limit=: who gave most, and what all gave together. */
-#include "page.h"
+
+#include "live_api.h"
 
 #include "libcommon/alloc.h"
 #include "libcommon/db.h"
+#include "libcommon/http_page.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +12,7 @@
 struct supporters_job {
     struct http_request *request;
     char id[ID_SIZE];
-    struct page page;
+    struct http_page page;
     json_t *ranking;
     bool found;
     int64_t coins;
@@ -70,9 +72,9 @@ static void done(int code, void *context)
 void handle_supporters(struct http_request *request, void *context)
 {
     const char *id = require_broadcast_id(request);
-    struct page page;
+    struct http_page page;
 
-    if (!id || !page_parse(request, &page))
+    if (!id || !http_page_parse(request, &page))
         return;
     struct supporters_job *job = alloc_zero(1, sizeof(*job));
     job->request = request;

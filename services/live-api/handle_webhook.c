@@ -4,10 +4,10 @@
 #include "libcommon/clock.h"
 #include "libcommon/db.h"
 #include "libcommon/http_auth.h"
+#include "libcommon/http_page.h"
 #include "libcommon/log.h"
 #include "libcommon/public_address.h"
 #include "libcommon/random_id.h"
-#include "page.h"
 #include "webhook.h"
 
 #include <arpa/inet.h>
@@ -22,9 +22,9 @@ struct webhook_job {
     struct access_token caller;
     struct webhook webhook; /* to be made, or meant */
     char secret[WEBHOOK_SECRET_SIZE];
-    struct page page;
+    struct http_page page;
     struct webhook webhooks[WEBHOOKS_PER_OWNER + WEBHOOKS_OF_ALL];
-    struct webhook_delivery deliveries[PAGE_LIMIT_MAX + 1];
+    struct webhook_delivery deliveries[HTTP_PAGE_LIMIT_MAX + 1];
     size_t count;
     int code;
 };
@@ -348,7 +348,7 @@ static void done_deliveries(int code, void *context)
         json_array_append_new(list, delivery_to_json(&job->deliveries[i]));
     http_reply_json(
         job->request, 200,
-        page_to_json("deliveries", list, job->count > shown, shown ? job->deliveries[shown - 1].id : 0, ""));
+        http_page_to_json("deliveries", list, job->count > shown, shown ? job->deliveries[shown - 1].id : 0, ""));
     free(job);
 }
 
@@ -356,7 +356,7 @@ void handle_webhook_deliveries(struct http_request *request, void *context)
 {
     struct webhook_job *job = make_job(context, request);
 
-    if (job && page_parse(request, &job->page))
+    if (job && http_page_parse(request, &job->page))
         start(job, run_deliveries, done_deliveries);
     else
         free(job);

@@ -140,7 +140,7 @@ int search_run(struct db_connection *connection, const struct search_query *quer
                  DB_PARAMS(db_str(question->str), db_str(words[0]), db_str(words[1]), db_str(words[2]),
                            db_str(words[3]), db_str(words[4]), db_str(words[5]), db_str(words[6]), db_str(words[7]),
                            db_str(state), db_str(state), db_int(query->page.before), db_int(query->page.before),
-                           db_str(query->page.before_id), db_int((int64_t)query->page.limit + 1)),
+                           db_str(query->page.before_key), db_int((int64_t)query->page.limit + 1)),
                  query->page.limit + 1, &result);
 
     g_string_free(question, TRUE);

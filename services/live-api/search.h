@@ -9,7 +9,7 @@
 #pragma once
 
 #include "broadcast_row.h"
-#include "page.h"
+#include "libcommon/http_page.h"
 
 #define SEARCH_QUERY_MAX_CHARS 100
 #define SEARCH_WORDS_MAX       8
@@ -21,7 +21,7 @@ struct search_query {
     char *words[SEARCH_WORDS_MAX]; /* normalised; owned */
     size_t word_count;
     enum broadcast_state state; /* BROADCAST_UNKNOWN: live, suspended or archived */
-    struct page page;
+    struct http_page page;
 };
 
 /* Takes `text` (UTF-8) apart; -1: there is no word in it, or more than SEARCH_WORDS_MAX. */

@@ -1,4 +1,5 @@
 /* The HTTP server over real sockets: the loop runs on a thread, the test is a blocking client that can misbehave. */
+#include "libcommon/http_page.h"
 #include "libcommon/http_route.h"
 #include "libcommon/http_server.h"
 #include "libcommon/metrics.h"
@@ -70,6 +71,18 @@ static void handle_raw_header(struct http_request *request, void *context)
     http_reply_json(request, 200, json_pack("{s:s}", "value", http_request_header(request, "X-Raw")));
 }
 
+static void handle_page(struct http_request *request, void *context)
+{
+    struct http_page page;
+
+    if (http_page_parse(request, &page))
+        http_reply_json(
+            request, 200,
+            http_page_to_json("list",
+                              json_pack("[I,I,s]", (json_int_t)page.limit, (json_int_t)page.before, page.before_key),
+                              page.limit < 100, 1700000000000, "last-one"));
+}
+
 static void handle_never(struct http_request *request, void *context)
 {
     /* Left for http_server_destroy. */
@@ -100,6 +113,7 @@ static int setup(void **state)
     http_server_route(fx.server, "POST", "/echo", handle_echo, NULL);
     http_server_route(fx.server, "GET", "/late", handle_late, NULL);
     http_server_route(fx.server, "GET", "/never", handle_never, NULL);
+    http_server_route(fx.server, "GET", "/page", handle_page, NULL);
     http_server_route(fx.server, "GET", "/raw", handle_raw_header, NULL);
     fx.impatient = http_server_create(fx.loop, &listen_at, &(struct http_server_options){.idle_timeout_s = 1});
     assert_non_null(fx.impatient);
@@ -217,6 +231,40 @@ static void test_bytes_that_are_no_utf8_end_in_an_error_and_not_in_an_abort(void
     assert_non_null(strstr(ask("GET /hello/x?q=%ff HTTP/1.1\r\nHost: h\r\n\r\n"), "\"q\":null"));
     assert_non_null(strstr(ask("GET /raw HTTP/1.1\r\nHost: h\r\nX-Raw: \xff\r\n\r\n"), "500 Internal Server Error"));
     assert_non_null(strstr(ask("GET /raw HTTP/1.1\r\nHost: h\r\nX-Raw: \xc3\xa9\r\n\r\n"), "\"value\":\"\xc3\xa9\""));
+}
+
+static const char *ask_page(const char *query)
+{
+    char request[200];
+
+    snprintf(request, sizeof(request), "GET /page%s HTTP/1.1\r\nHost: h\r\n\r\n", query);
+    return ask(request);
+}
+
+static void test_pages(void **state)
+{
+    static const char *const wrong[] = {"?limit=0",
+                                        "?limit=101",
+                                        "?limit=",
+                                        "?limit=-1",
+                                        "?limit=1x",
+                                        "?cursor=",
+                                        "?cursor=x",
+                                        "?cursor=5",
+                                        "?cursor=5_a",
+                                        "?cursor=-5.a",
+                                        "?next=x",
+                                        "?cursor=5.a%2fb",
+                                        "?cursor=5.aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffggggg"};
+
+    assert_non_null(
+        strstr(ask_page(""), "{\"list\":[20,9223372036854775807,\"\"],\"next\":\"1700000000000.last-one\"}"));
+    assert_non_null(strstr(ask_page("?limit=7&cursor=1700000000000.last-one"), "[7,1700000000000,\"last-one\"]"));
+    assert_non_null(strstr(ask_page("?next=12."), "[20,12,\"\"]"));
+    assert_non_null(strstr(ask_page("?limit=100"), "{\"list\":[100,9223372036854775807,\"\"]}"));
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        if (!strstr(ask_page(wrong[i]), "400 Bad Request"))
+            fail_msg("taken: %s", wrong[i]);
 }
 
 /* Reads to the end of the stream; for connections that the server closes. */
@@ -403,6 +451,7 @@ int main(void)
         cmocka_unit_test(test_params_and_query_are_decoded),
         cmocka_unit_test(test_bytes_that_are_no_utf8_end_in_an_error_and_not_in_an_abort),
         cmocka_unit_test(test_unknown_paths_and_methods),
+        cmocka_unit_test(test_pages),
         cmocka_unit_test(test_head_is_answered_without_a_body),
         cmocka_unit_test(test_a_hopeless_body_is_refused_before_it_is_read),
         cmocka_unit_test(test_an_endless_body_is_cut_off),
