@@ -40,7 +40,7 @@ json_t *broadcast_view_to_json(const struct live_api *api, const struct broadcas
     set_time(object, "live_at_ms", view->live_at_ms);
     set_time(object, "ended_at_ms", view->ended_at_ms);
     if (for_owner && view->key_sealed_len > 0 &&
-        stream_key_open(api, view->key_sealed, view->key_sealed_len, key) == 0) {
+        secret_open(api, view->key_sealed, view->key_sealed_len, key, sizeof(key)) == 0) {
         json_object_set_new(object, "stream_key", json_string(key));
         json_object_set_new(object, "rtmp_url", json_string(api->config.rtmp_url));
     }

@@ -122,7 +122,7 @@ void handle_stream_key_post(struct http_request *request, void *context)
     strcpy(job->view.id, id);
     stream_key_make(key);
     stream_key_hash(key, job->key_hash);
-    job->view.key_sealed_len = stream_key_seal(api, key, job->view.key_sealed);
+    job->view.key_sealed_len = secret_seal(api, key, job->view.key_sealed);
     if (live_api_submit(api, run, done, job) != 0)
         done(DB_FULL, job);
 }

@@ -229,7 +229,7 @@ void handle_webhook_post(struct http_request *request, void *context)
         random_id(job->webhook.id);
         snprintf(job->webhook.owner_id, sizeof(job->webhook.owner_id), "%s", caller.subject);
         job->webhook.created_at_ms = clock_wall_ms();
-        job->webhook.secret_sealed_len = webhook_secret_seal(api, job->secret, job->webhook.secret_sealed);
+        job->webhook.secret_sealed_len = secret_seal(api, job->secret, job->webhook.secret_sealed);
         start(job, run_post, done_post);
         return;
     }

@@ -30,11 +30,11 @@ struct state_saver;
 struct subscriber;
 struct webhook_sender;
 
-#define STREAM_KEY_SIZE       41  /* "hk_" and 36 characters, with the NUL; room to spare */
-#define STREAM_KEY_HASH_SIZE  65  /* SHA-256 in hex, with the NUL */
-#define STREAM_KEY_SEALED_MAX 200 /* nonce, MAC and key */
-#define TITLE_MAX_CHARS       200
-#define NAME_MAX_CHARS        50
+#define STREAM_KEY_SIZE      41  /* "hk_" and 36 characters, with the NUL; room to spare */
+#define STREAM_KEY_HASH_SIZE 65  /* SHA-256 in hex, with the NUL */
+#define SECRET_SEALED_MAX    200 /* nonce, MAC and secret */
+#define TITLE_MAX_CHARS      200
+#define NAME_MAX_CHARS       50
 
 struct live_api_config {
     struct config_listen listen;
@@ -103,7 +103,7 @@ struct broadcast_view {
     int64_t live_at_ms;  /* 0: never was */
     int64_t ended_at_ms; /* 0: has not */
     bool is_private;     /* its recording is reached by sealed URL only: see archive */
-    uint8_t key_sealed[STREAM_KEY_SEALED_MAX];
+    uint8_t key_sealed[SECRET_SEALED_MAX];
     size_t key_sealed_len; /* 0: none */
 };
 
@@ -127,9 +127,13 @@ void broadcast_view_fetch(struct live_api *api, const char *id,
 
 void stream_key_make(char key[STREAM_KEY_SIZE]);
 void stream_key_hash(const char *key, char hash[STREAM_KEY_HASH_SIZE]);
-size_t stream_key_seal(const struct live_api *api, const char *key, uint8_t sealed[STREAM_KEY_SEALED_MAX]);
-/* 0, or -1: not sealed with our secret. */
-int stream_key_open(const struct live_api *api, const uint8_t *sealed, size_t len, char key[STREAM_KEY_SIZE]);
+
+/* --- sealed_secret.c --- */
+
+/* At most 128 characters. Each time with a nonce of its own. */
+size_t secret_seal(const struct live_api *api, const char *secret, uint8_t sealed[SECRET_SEALED_MAX]);
+/* 0, or -1: not sealed with our secret, or longer than `secret` has room for. */
+int secret_open(const struct live_api *api, const uint8_t *sealed, size_t len, char *secret, size_t secret_size);
 
 /* --- validate.c --- */
 

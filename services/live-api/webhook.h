@@ -8,7 +8,6 @@
 #define WEBHOOK_URL_MAX         500
 #define WEBHOOK_SECRET_MIN      16
 #define WEBHOOK_SECRET_SIZE     65
-#define WEBHOOK_SEALED_MAX      200
 #define WEBHOOK_EVENTS_SIZE     80
 #define WEBHOOKS_PER_OWNER      10
 #define WEBHOOKS_OF_ALL         20 /* operators', together: each is a row per event of every broadcast */
@@ -25,7 +24,7 @@ struct webhook {
     char owner_id[ID_SIZE];
     bool all_owners;
     char url[WEBHOOK_URL_MAX + 1];
-    uint8_t secret_sealed[WEBHOOK_SEALED_MAX];
+    uint8_t secret_sealed[SECRET_SEALED_MAX];
     size_t secret_sealed_len;
     char events[WEBHOOK_EVENTS_SIZE]; /* "broadcast.live,broadcast.ended" */
     int64_t created_at_ms, failing_since_ms, disabled_at_ms, dropped, pending;
@@ -75,13 +74,6 @@ int webhook_row_settle(struct db_connection *connection, const struct webhook_ta
                        const struct webhook_outcome *outcome, int64_t now_ms, int64_t retry_ms, int64_t disable_ms);
 /* Drops what is over for WEBHOOK_DELIVERY_AGE_MS. */
 int webhook_row_prune(struct db_connection *connection, int64_t now_ms);
-
-/* --- webhook_secret.c ---- */
-
-size_t webhook_secret_seal(const struct live_api *api, const char *secret, uint8_t sealed[WEBHOOK_SEALED_MAX]);
-/* 0, or -1: not sealed with our secret. */
-int webhook_secret_open(const struct live_api *api, const uint8_t *sealed, size_t len,
-                        char secret[WEBHOOK_SECRET_SIZE]);
 
 /* --- webhook_sender.c, loop thread ---- */
 

@@ -176,7 +176,7 @@ static void fill_task(const struct db_result *result, size_t row, struct webhook
 
     copy(task->webhook.id, sizeof(task->webhook.id), db_result_value(result, row, 0));
     copy(task->webhook.url, sizeof(task->webhook.url), db_result_value(result, row, 1));
-    task->webhook.secret_sealed_len = len < WEBHOOK_SEALED_MAX ? len : WEBHOOK_SEALED_MAX;
+    task->webhook.secret_sealed_len = len < SECRET_SEALED_MAX ? len : SECRET_SEALED_MAX;
     memcpy(task->webhook.secret_sealed, db_result_value(result, row, 2), task->webhook.secret_sealed_len);
     task->delivery.id = db_result_int(result, row, 3);
     copy(task->delivery.event, sizeof(task->delivery.event), db_result_value(result, row, 4));

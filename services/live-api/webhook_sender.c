@@ -132,7 +132,8 @@ static void send_attempt(struct webhook_sender *sender, struct webhook_task *tas
     attempt->sender = sender;
     attempt->task = *task;
     metric_set(sender->sending, (double)++sender->in_flight);
-    if (webhook_secret_open(sender->api, task->webhook.secret_sealed, task->webhook.secret_sealed_len, secret) != 0) {
+    if (secret_open(sender->api, task->webhook.secret_sealed, task->webhook.secret_sealed_len, secret,
+                    sizeof(secret)) != 0) {
         settle(attempt, 0, "its secret cannot be read: register it again");
         return;
     }

@@ -95,7 +95,7 @@ static void test_the_key_is_for_the_owner(void **state)
     char key[STREAM_KEY_SIZE];
 
     stream_key_make(key);
-    view.key_sealed_len = stream_key_seal(&api, key, view.key_sealed);
+    view.key_sealed_len = secret_seal(&api, key, view.key_sealed);
     json_t *mine = broadcast_view_to_json(&api, &view, true), *others = broadcast_view_to_json(&api, &view, false);
     assert_string_equal(json_string_value(json_object_get(mine, "stream_key")), key);
     assert_string_equal(json_string_value(json_object_get(mine, "rtmp_url")), "rtmp://push/live");

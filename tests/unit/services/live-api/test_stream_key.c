@@ -32,34 +32,34 @@ static void test_the_hash_is_sha_256(void **state)
 static void test_sealed_and_opened(void **state)
 {
     char key[STREAM_KEY_SIZE], opened[STREAM_KEY_SIZE];
-    uint8_t sealed[STREAM_KEY_SEALED_MAX], again[STREAM_KEY_SEALED_MAX];
+    uint8_t sealed[SECRET_SEALED_MAX], again[SECRET_SEALED_MAX];
 
     stream_key_make(key);
-    size_t len = stream_key_seal(&api, key, sealed);
-    assert_true(len <= STREAM_KEY_SEALED_MAX);
+    size_t len = secret_seal(&api, key, sealed);
+    assert_true(len <= SECRET_SEALED_MAX);
     assert_null(memmem(sealed, len, key, strlen(key)));
-    assert_int_equal(stream_key_seal(&api, key, again), len);
+    assert_int_equal(secret_seal(&api, key, again), len);
     assert_memory_not_equal(sealed, again, len); /* a nonce of its own each time */
-    assert_int_equal(stream_key_open(&api, sealed, len, opened), 0);
+    assert_int_equal(secret_open(&api, sealed, len, opened, sizeof(opened)), 0);
     assert_string_equal(opened, key);
 }
 
 static void test_what_was_tampered_with_does_not_open(void **state)
 {
     char key[STREAM_KEY_SIZE], opened[STREAM_KEY_SIZE];
-    uint8_t sealed[STREAM_KEY_SEALED_MAX];
+    uint8_t sealed[SECRET_SEALED_MAX];
 
     stream_key_make(key);
-    size_t len = stream_key_seal(&api, key, sealed);
+    size_t len = secret_seal(&api, key, sealed);
     for (size_t i = 0; i < len; i++) {
         sealed[i] ^= 1;
-        assert_int_equal(stream_key_open(&api, sealed, len, opened), -1);
+        assert_int_equal(secret_open(&api, sealed, len, opened, sizeof(opened)), -1);
         sealed[i] ^= 1;
     }
     for (size_t cut = 0; cut < len; cut++)
-        assert_int_equal(stream_key_open(&api, sealed, cut, opened), -1);
+        assert_int_equal(secret_open(&api, sealed, cut, opened, sizeof(opened)), -1);
     api.seal_key[0] ^= 1;
-    assert_int_equal(stream_key_open(&api, sealed, len, opened), -1);
+    assert_int_equal(secret_open(&api, sealed, len, opened, sizeof(opened)), -1);
     api.seal_key[0] ^= 1;
 }
 
