@@ -8,6 +8,10 @@ import { Supervised } from './supervised.mjs';
 
 const run = promisify(execFile);
 export const repo = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+
+/** Where a service's program is: what was built last, or HANABI_BIN_DIR (a sanitizer's build, say). */
+export const binary = (service) => path.join(path.resolve(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin')), service);
+
 const asRoot = process.getuid() === 0;
 
 const firstThat = (paths) => paths.find((candidate) => fs.existsSync(candidate));

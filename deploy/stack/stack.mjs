@@ -1,7 +1,7 @@
 // A whole Hanabi on one machine: private Redis (state and media), MariaDB, nginx and every service, each supervised.
 // deploy/up runs it for people; the system tests run it on free ports and break it on purpose.
 //
-//     const stack = await startStack({ runDir, binDir, services: { transcoder: 2 }, env: { transcoder: { HANABI_LADDER: '…' } } });
+//     const stack = await startStack({ runDir, services: { transcoder: 2 }, env: { transcoder: { HANABI_LADDER: '…' } } });
 //     stack.origin                      'http://127.0.0.1:43210'
 //     stack.service('transcoder', 1).kill('SIGKILL')
 //     await stack.stop()
@@ -14,7 +14,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { freePort, waitForPort } from './ports.mjs';
-import { mariadbServer, migrate, nginxServer, redisServer, repo } from './servers.mjs';
+import { binary, mariadbServer, migrate, nginxServer, redisServer, repo } from './servers.mjs';
 import { recipes } from './services.mjs';
 import { Supervised } from './supervised.mjs';
 
@@ -35,7 +35,6 @@ function loadSecrets(runDir) {
 export class Stack {
     constructor(options) {
         this.runDir = path.resolve(options.runDir);
-        this.binDir = path.resolve(options.binDir ?? process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'));
         this.options = options;
         this.instances = new Map(); // service name -> Supervised[]
         this.servers = {};          // redis, mediaRedis, mariadb, nginx
@@ -103,8 +102,8 @@ export class Stack {
         this.servicePorts = {};
         for (const [name, recipe] of Object.entries(recipes)) {
             const count = this.options.services?.[name] ?? recipe.instances;
-            const binary = path.join(this.binDir, name);
-            if (count > 0 && !fs.existsSync(binary)) throw new Error(`${binary} is missing: build first`);
+            const command = binary(name);
+            if (count > 0 && !fs.existsSync(command)) throw new Error(`${command} is missing: build first`);
             const shared = { rtmp: this.ports.rtmp };
             const list = [];
             this.servicePorts[name] = [];
@@ -112,14 +111,14 @@ export class Stack {
                 const ports = { admin: await freePort() };
                 for (const [port, kind] of Object.entries(recipe.ports ?? {})) ports[port] = kind === 'shared' ? shared[port] : await freePort();
                 this.servicePorts[name].push(ports);
-                list.push(this.makeService(name, index, recipe, binary, ports));
+                list.push(this.makeService(name, index, recipe, command, ports));
             }
             this.instances.set(name, list);
             list.forEach((instance) => instance.start());
         }
     }
 
-    makeService(name, index, recipe, binary, ports) {
+    makeService(name, index, recipe, command, ports) {
         const instance = `${name}-${index}`;
         const context = { ...this, ports, instance, graceMs: this.options.graceMs ?? 60000, rtmpHost: this.options.rtmpHost ?? '127.0.0.1' };
         const env = {
@@ -128,7 +127,7 @@ export class Stack {
             ASAN_OPTIONS: 'abort_on_error=1:detect_leaks=1', UBSAN_OPTIONS: 'print_stacktrace=1',
             HANABI_REDIS_URL: this.redisUrl, HANABI_INSTANCE: `${instance}-${process.pid}`, HANABI_ADMIN_LISTEN: `127.0.0.1:${ports.admin}`,
             ...recipe.env(context), ...this.options.env?.all, ...this.options.env?.[name] };
-        return new Supervised(this.supervised({ name: instance, command: binary, env, logFile: this.log(instance) }));
+        return new Supervised(this.supervised({ name: instance, command, env, logFile: this.log(instance) }));
     }
 
     startEdge() {

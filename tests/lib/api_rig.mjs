@@ -2,41 +2,29 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import crypto from 'node:crypto';
 import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
-import { mariadbServer, migrate, redisServer, repo } from '../../deploy/stack/servers.mjs';
+import { binary } from '../../deploy/stack/servers.mjs';
 import { Supervised } from '../../deploy/stack/supervised.mjs';
-import { atEnd, run, waitFor } from './fixture.mjs';
+import { DataServers } from './data_servers.mjs';
+import { atEnd, checkLogs, removeFolder, waitFor } from './fixture.mjs';
 import { RedisClient } from './redis_client.mjs';
+import { signToken } from './token.mjs';
 
-const binDir = path.resolve(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'));
-const password = 'test-only';
 export const secrets = { jwt: 'jwt-secret-of-the-tests', seal: 'seal-secret-of-the-tests', hls: 'hls-secret-of-the-tests' };
 
-const base64url = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
-
-/** A token as the identity provider would sign it; `header` and `secret` for bad ones. */
-export function token(claims, { header = { alg: 'HS256', typ: 'JWT' }, secret = secrets.jwt } = {}) {
-    const text = `${base64url(header)}.${base64url({ role: 'viewer', exp: Math.floor(Date.now() / 1000) + 3600, name: claims.sub, ...claims })}`;
-    return `${text}.${crypto.createHmac('sha256', secret).update(text).digest('base64url')}`;
-}
+/** A token that this rig's services take; `header` and `secret` for bad ones. */
+export const token = (claims, { header, secret = secrets.jwt } = {}) => signToken(claims, secret, header);
 
 export class ApiRig {
     /** `mysql: false`: burst-status and Redis only. `durable`: a Redis that comes back with its data. */
     static async start({ mysql = true, durable = false, env = {} } = {}) {
         const rig = new ApiRig();
-        rig.durable = durable;
         rig.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-api-'));
         rig.env = env;
         rig.services = [];
-        fs.mkdirSync(path.join(rig.dir, 'logs'));
         atEnd(() => rig.stop());
-        rig.redisPort = await freePort();
-        rig.redisUrl = `redis://127.0.0.1:${rig.redisPort}`;
-        rig.startRedis();
-        await waitForPort(rig.redisPort);
-        rig.redis = new RedisClient(rig.redisPort);
-        if (mysql) await rig.startMysql();
+        rig.data = await DataServers.start(rig.dir, { durable, mysql, restart: false, logDir: path.join(rig.dir, 'logs') });
+        rig.redis = new RedisClient(rig.data.redisPort);
         rig.status = await rig.addStatus();
         if (mysql) rig.api = await rig.addApi();
         return rig;
@@ -44,25 +32,10 @@ export class ApiRig {
 
     log(name) { return path.join(this.dir, 'logs', `${name}.log`); }
 
-    startRedis() {
-        this.redisServer = redisServer({ name: 'redis', port: this.redisPort, dir: path.join(this.dir, 'redis'), logFile: this.log('redis'), durable: this.durable, restart: false });
-        this.redisServer.start();
-    }
-
-    async startMysql() {
-        this.mysqlPort = await freePort();
-        this.mysqlUrl = `mysql://hanabi:${password}@127.0.0.1:${this.mysqlPort}/hanabi`;
-        this.mariadb = await mariadbServer({ name: 'mariadb', port: this.mysqlPort, dir: path.join(this.dir, 'mysql'), logFile: this.log('mariadb'),
-            user: 'hanabi', password, database: 'hanabi', restart: false });
-        this.mariadb.start();
-        await waitForPort(this.mysqlPort, 60000);
-        await migrate(this.mysqlUrl);
-    }
-
     async add(name, portVariable, env) {
         const [port, admin] = [await freePort(), await freePort()];
-        const service = new Supervised({ name, command: path.join(binDir, name), logFile: this.log(`${name}-${this.services.length}`), restart: false,
-            env: { PATH: process.env.PATH, HANABI_REDIS_URL: this.redisUrl, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`, HANABI_LOG_LEVEL: 'debug',
+        const service = new Supervised({ name, command: binary(name), logFile: this.log(`${name}-${this.services.length}`), restart: false,
+            env: { PATH: process.env.PATH, HANABI_REDIS_URL: this.data.redisUrl, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`, HANABI_LOG_LEVEL: 'debug',
                 ASAN_OPTIONS: 'detect_leaks=1', UBSAN_OPTIONS: 'print_stacktrace=1', [portVariable]: `127.0.0.1:${port}`, ...env, ...this.env[name] } });
         Object.assign(service, { port, origin: `http://127.0.0.1:${port}`, admin: `http://127.0.0.1:${admin}`, logFile: service.options.logFile });
         service.start();
@@ -78,7 +51,7 @@ export class ApiRig {
     }
 
     async addApi(env = {}) {
-        const service = await this.add('live-api', 'HANABI_API_LISTEN', { HANABI_MYSQL_URL: this.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt,
+        const service = await this.add('live-api', 'HANABI_API_LISTEN', { HANABI_MYSQL_URL: this.data.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt,
             HANABI_KEY_SEAL_SECRET: secrets.seal, HANABI_HLS_SECRET: secrets.hls, HANABI_LOCAL_MODE: 'true', HANABI_RTMP_URL: 'rtmp://push.example/live', ...env });
         await this.ready(service);
         return service;
@@ -105,20 +78,13 @@ export class ApiRig {
         return { status: answer.status, json: await answer.json(), headers: answer.headers };
     }
 
-    async sql(query) {
-        const { stdout } = await run('mariadb', ['--protocol=tcp', '-h', '127.0.0.1', '-P', String(this.mysqlPort), '-u', 'hanabi', '-N', '-B', '-e', query, 'hanabi'],
-            { env: { ...process.env, MYSQL_PWD: password } });
-        return stdout.trim().split('\n').filter(Boolean).map((line) => line.split('\t'));
-    }
+    sql(query) { return this.data.rows(query); }
 
     async stop() {
         this.redis?.close();
         await Promise.all(this.services.map((service) => service.stop()));
-        await this.mariadb?.stop('SIGKILL');
-        await this.redisServer?.stop('SIGKILL');
-        const findings = this.services.map((service) => fs.readFileSync(service.logFile, 'utf8')).join('\n').match(/ERROR: (Address|Leak)Sanitizer[^]*|runtime error:.*/);
-        if (process.env.HANABI_KEEP_RUN) console.log(`kept: ${this.dir}`);
-        else fs.rmSync(this.dir, { recursive: true, force: true });
-        if (findings) throw new Error(findings[0].slice(0, 3000));
+        await this.data?.stop('SIGKILL');
+        checkLogs(this.services.map((service) => service.logFile));
+        removeFolder(this.dir);
     }
 }

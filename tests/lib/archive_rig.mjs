@@ -4,14 +4,14 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
-import { mariadbServer, migrate, redisServer, repo } from '../../deploy/stack/servers.mjs';
+import { freePort } from '../../deploy/stack/ports.mjs';
+import { binary } from '../../deploy/stack/servers.mjs';
 import { Supervised } from '../../deploy/stack/supervised.mjs';
 import { secrets } from './api_rig.mjs';
-import { atEnd, run, waitFor } from './fixture.mjs';
+import { DataServers } from './data_servers.mjs';
+import { atEnd, checkLogs, removeFolder, run, waitFor } from './fixture.mjs';
 import { RedisClient, scriptText } from './redis_client.mjs';
 
-const bin = path.join(path.resolve(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin')), 'archive');
 const SEGMENT_MS = 2000;
 
 /** Segments of 2 s in sessions with gaps of `gapMs` between them: [{wallMs, mediaMs, durationMs, session, discontinuity}] */
@@ -46,16 +46,8 @@ export class ArchiveRig {
         rig.services = [];
         fs.mkdirSync(rig.storeDir);
         atEnd(() => rig.stop());
-        rig.redisPort = await freePort();
-        rig.mysqlPort = await freePort();
-        rig.redisServer = redisServer({ name: 'redis', port: rig.redisPort, dir: path.join(rig.dir, 'redis'), logFile: path.join(rig.dir, 'redis.log'), durable: true });
-        rig.mariadb = await mariadbServer({ name: 'mariadb', port: rig.mysqlPort, dir: path.join(rig.dir, 'mysql'), logFile: path.join(rig.dir, 'mariadb.log'), user: 'hanabi', password: 'pw', database: 'hanabi' });
-        rig.redisServer.start();
-        rig.mariadb.start();
-        await Promise.all([waitForPort(rig.redisPort), waitForPort(rig.mysqlPort, 60000)]);
-        rig.mysqlUrl = `mysql://hanabi:pw@127.0.0.1:${rig.mysqlPort}/hanabi`;
-        await migrate(rig.mysqlUrl);
-        rig.redis = new RedisClient(rig.redisPort);
+        rig.data = await DataServers.start(rig.dir);
+        rig.redis = new RedisClient(rig.data.redisPort);
         await rig.sql("INSERT INTO users (id, name, created_at_ms) VALUES ('owner', 'Aoi 葵', 1)");
         return rig;
     }
@@ -64,8 +56,8 @@ export class ArchiveRig {
     async add(env = {}, { restart = true } = {}) {
         const [port, admin] = [await freePort(), await freePort()];
         const name = `archive-${this.services.length}`;
-        const service = new Supervised({ name, command: bin, restart, logFile: path.join(this.dir, `${name}.log`), env: { ...process.env, HANABI_INSTANCE: name, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`,
-            HANABI_REDIS_URL: `redis://127.0.0.1:${this.redisPort}`, HANABI_MYSQL_URL: this.mysqlUrl, HANABI_STORE_URL: `file://${this.storeDir}`, HANABI_STORE_SYNC: 'false',
+        const service = new Supervised({ name, command: binary('archive'), restart, logFile: path.join(this.dir, `${name}.log`), env: { ...process.env, HANABI_INSTANCE: name, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`,
+            HANABI_REDIS_URL: this.data.redisUrl, HANABI_MYSQL_URL: this.data.mysqlUrl, HANABI_STORE_URL: `file://${this.storeDir}`, HANABI_STORE_SYNC: 'false',
             HANABI_ARCHIVE_LISTEN: `127.0.0.1:${port}`, HANABI_JWT_SECRET: secrets.jwt, HANABI_HLS_SECRET: secrets.hls, HANABI_SEAL_SECRET: secrets.seal, HANABI_ARCHIVE_SETTLE_MS: '0', HANABI_ARCHIVE_EXPORT_INTERVAL_MS: '1000', ...env } });
         Object.assign(service, { origin: `http://127.0.0.1:${port}`, admin: `http://127.0.0.1:${admin}` });
         this.services.push(service);
@@ -73,10 +65,7 @@ export class ArchiveRig {
         return service;
     }
 
-    async sql(text) {
-        const { stdout } = await run('mariadb', ['--protocol=tcp', '-h', '127.0.0.1', '-P', String(this.mysqlPort), '-u', 'hanabi', 'hanabi', '-BNe', text], { env: { ...process.env, MYSQL_PWD: 'pw' }, maxBuffer: 256 << 20 });
-        return stdout.trim();
-    }
+    sql(text) { return this.data.sql(text); }
 
     /** A statement as the database's own administrator. */
     async rootSql(text) {
@@ -136,10 +125,9 @@ export class ArchiveRig {
 
     async stop() {
         await Promise.all(this.services.map((service) => service.stop()));
-        const logs = this.services.map((service) => fs.readFileSync(service.options.logFile, 'utf8')).join('\n');
         this.redis?.close();
-        await Promise.all([this.redisServer?.stop(), this.mariadb?.stop()]);
-        if (!process.env.HANABI_KEEP_RUN) fs.rmSync(this.dir, { recursive: true, force: true });
-        assert.doesNotMatch(logs, /Sanitizer|runtime error/, logs.slice(-5000));
+        await this.data?.stop();
+        checkLogs(this.services.map((service) => service.options.logFile));
+        removeFolder(this.dir);
     }
 }

@@ -1,23 +1,20 @@
 // Chat processes with a real Redis and a real MariaDB of their own, and viewers that remember what they got.
 import assert from 'node:assert/strict';
-import crypto from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import WebSocket from 'ws';
 import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
-import { mariadbServer, migrate, redisServer, repo } from '../../deploy/stack/servers.mjs';
+import { binary } from '../../deploy/stack/servers.mjs';
 import { Supervised } from '../../deploy/stack/supervised.mjs';
-import { run, waitFor } from './fixture.mjs';
+import { DataServers } from './data_servers.mjs';
+import { removeFolder, run, waitFor } from './fixture.mjs';
+import { signToken } from './token.mjs';
 
 export const secret = 'chat-test-secret';
-const base64 = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
-/** A JWT as live-api makes it. */
-export function token(sub, { role = 'viewer', name = sub, exp = Math.floor(Date.now() / 1000) + 3600, key = secret, aud } = {}) {
-    const text = `${base64({ alg: 'HS256', typ: 'JWT' })}.${base64({ sub, name, role, exp, aud })}`;
-    return `${text}.${crypto.createHmac('sha256', key).update(text).digest('base64url')}`;
-}
+/** A token that this rig's processes take; `key` for a bad one, and any claim. */
+export const token = (sub, { key = secret, ...claims } = {}) => signToken({ sub, ...claims }, key);
 
 /** One websocket of a viewer; with `ca` in TLS, trusting nothing else. `events` is everything that came in frames of events, `ids` those of the events that have one. */
 export class Viewer {
@@ -84,24 +81,15 @@ export class Viewer {
 export class ChatRig {
     constructor() {
         this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-chat-'));
-        this.bin = path.join(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'), 'chat');
         this.chats = [];
         this.started = 0;
         this.viewers = new Set();
     }
 
     async start() {
-        this.redisPort = await freePort();
-        this.mysqlPort = await freePort();
-        this.redis = redisServer({ name: 'redis', port: this.redisPort, dir: path.join(this.dir, 'redis'), logFile: path.join(this.dir, 'redis.log'), durable: true, restart: false });
-        this.mariadb = await mariadbServer({ name: 'mariadb', port: this.mysqlPort, dir: path.join(this.dir, 'mysql'), logFile: path.join(this.dir, 'mariadb.log'),
-            user: 'hanabi', password: 'pw', database: 'hanabi', restart: false });
-        this.redis.start();
-        this.mariadb.start();
-        await Promise.all([waitForPort(this.redisPort), waitForPort(this.mysqlPort, 60000)]);
-        this.mysqlUrl = `mysql://hanabi:pw@127.0.0.1:${this.mysqlPort}/hanabi`;
-        await migrate(this.mysqlUrl);
-        return this;
+        this.data = await DataServers.start(this.dir, { restart: false });
+        const { redis, redisPort, redisUrl, mariadb, mysqlUrl } = this.data;
+        return Object.assign(this, { redis, redisPort, redisUrl, mariadb, mysqlUrl });
     }
 
     /** A chat process: {port, admin, process}. */
@@ -109,9 +97,9 @@ export class ChatRig {
         const port = await freePort();
         const admin = await freePort();
         const index = this.started++;
-        const process_ = new Supervised({ name: `chat-${index}`, command: this.bin, logFile: path.join(this.dir, `chat-${index}.log`), restart: false, env: { ...process.env,
+        const process_ = new Supervised({ name: `chat-${index}`, command: binary('chat'), logFile: path.join(this.dir, `chat-${index}.log`), restart: false, env: { ...process.env,
             ASAN_OPTIONS: 'abort_on_error=1:detect_leaks=1', UBSAN_OPTIONS: 'print_stacktrace=1', HANABI_INSTANCE: `chat-${index}-${process.pid}`,
-            HANABI_CHAT_LISTEN: `127.0.0.1:${port}`, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`, HANABI_REDIS_URL: `redis://127.0.0.1:${this.redisPort}`,
+            HANABI_CHAT_LISTEN: `127.0.0.1:${port}`, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`, HANABI_REDIS_URL: this.redisUrl,
             HANABI_MYSQL_URL: this.mysqlUrl, HANABI_JWT_SECRET: secret, HANABI_CHAT_RATE_BURST: '100000', HANABI_CHAT_RATE_PER_10S: '1000000',
             HANABI_CHAT_ROOM_BUDGET: '0', HANABI_CHAT_BROADCASTER_BUDGET: '0', HANABI_CHAT_PRESENCE_MS: '200', ...env } });
         const chat = { port, admin, process: process_, log: path.join(this.dir, `chat-${index}.log`) };
@@ -130,10 +118,7 @@ export class ChatRig {
 
     async cli(...args) { return (await run('redis-cli', ['-p', String(this.redisPort), ...args])).stdout.trim(); }
 
-    async sql(text) {
-        return (await run('mariadb', ['--protocol=tcp', '-h', '127.0.0.1', '-P', String(this.mysqlPort), '-u', 'hanabi', 'hanabi', '-BNe', text],
-            { env: { ...process.env, MYSQL_PWD: 'pw' } })).stdout.trim();
-    }
+    sql(text) { return this.data.sql(text); }
 
     async broadcast(id, owner = 'owner') {
         await this.cli('HSET', `hanabi:broadcast:${id}`, 'state', 'live', 'owner_id', owner, 'version', '1');
@@ -178,8 +163,8 @@ export class ChatRig {
         try {
             await this.stopChats();
         } finally {
-            await Promise.all([this.redis.stop(), this.mariadb.stop()]);
-            fs.rmSync(this.dir, { recursive: true, force: true });
+            await this.data.stop();
+            removeFolder(this.dir);
         }
     }
 }

@@ -1,11 +1,8 @@
 // A service's configuration table, as its --help prints it.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import path from 'node:path';
-import { repo } from '../../deploy/stack/servers.mjs';
+import { binary } from '../../deploy/stack/servers.mjs';
 
-const binDir = path.resolve(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'));
-export const binary = (service) => path.join(binDir, service);
 export const bareEnv = { PATH: process.env.PATH, LANG: 'C.UTF-8', ASAN_OPTIONS: 'detect_leaks=1' };
 
 const TYPES = /^(text|address:port|true\|false|-?\d+\.\.-?\d+|[a-z0-9+-]+:\/\/(?:, [a-z0-9+-]+:\/\/)*|[a-z0-9]+(?:, [a-z0-9]+)+) +(.*)$/;

@@ -42,20 +42,28 @@ export async function freshStack(options = {}) {
     const stack = await startStack({ runDir, ...options });
     atEnd(async () => {
         await stack.stop();
-        checkLogs(runDir);
-        if (process.env.HANABI_KEEP_RUN) console.log(`kept: ${runDir}`);
-        else fs.rmSync(runDir, { recursive: true, force: true });
+        checkLogFolder(path.join(runDir, 'logs'));
+        removeFolder(runDir);
     });
     return stack;
 }
 
-/** A sanitizer's finding in any service's log fails the test that caused it. */
-function checkLogs(runDir) {
-    for (const file of fs.readdirSync(path.join(runDir, 'logs'))) {
-        const text = fs.readFileSync(path.join(runDir, 'logs', file), 'utf8');
+/** A sanitizer's finding in any of the logs fails the test that caused it. */
+export function checkLogs(files) {
+    for (const file of files) {
+        const text = fs.readFileSync(file, 'utf8');
         const at = text.search(/ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:/);
-        if (at >= 0) throw new Error(`${file}: ${text.slice(at, at + 3000)}`);
+        if (at >= 0) throw new Error(`${path.basename(file)}: ${text.slice(at, at + 3000)}`);
     }
+}
+
+/** The same for all in a folder. */
+export const checkLogFolder = (dir) => checkLogs(fs.readdirSync(dir).map((name) => path.join(dir, name)));
+
+/** A folder of a test file's own goes, unless somebody wants to look into it. */
+export function removeFolder(dir) {
+    if (process.env.HANABI_KEEP_RUN) console.log(`kept: ${dir}`);
+    else fs.rmSync(dir, { recursive: true, force: true });
 }
 
 export async function api(stack, method, pathname, { token, body, headers } = {}) {

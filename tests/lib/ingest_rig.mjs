@@ -3,16 +3,15 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
-import { mariadbServer, migrate, redisServer, repo } from '../../deploy/stack/servers.mjs';
+import { freePort } from '../../deploy/stack/ports.mjs';
+import { binary } from '../../deploy/stack/servers.mjs';
 import { Supervised } from '../../deploy/stack/supervised.mjs';
-import { atEnd, run, waitFor } from './fixture.mjs';
+import { DataServers } from './data_servers.mjs';
+import { atEnd, checkLogs, removeFolder, waitFor } from './fixture.mjs';
 import { RedisClient, keys } from './redis_client.mjs';
 import { readRing } from './ring.mjs';
 import { RtmpClient } from './rtmp_client.mjs';
 
-const binDir = path.resolve(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'));
-const password = 'test-only';
 let counter = 0;
 
 export const keyHash = (key) => crypto.createHash('sha256').update(key).digest('hex');
@@ -22,17 +21,8 @@ export class IngestRig {
         const rig = new IngestRig();
         rig.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-ingest-'));
         rig.instances = [];
-        fs.mkdirSync(path.join(rig.dir, 'logs'));
         atEnd(() => rig.stop());
-        [rig.statePort, rig.mediaPort, rig.mysqlPort] = [await freePort(), await freePort(), await freePort()];
-        rig.redisServer = redisServer({ name: 'redis', port: rig.statePort, dir: path.join(rig.dir, 'redis'), logFile: rig.log('redis') });
-        rig.mediaServer = redisServer({ name: 'media', port: rig.mediaPort, dir: path.join(rig.dir, 'media'), logFile: rig.log('media') });
-        rig.mariadb = await mariadbServer({ name: 'mariadb', port: rig.mysqlPort, dir: path.join(rig.dir, 'mysql'), logFile: rig.log('mariadb'),
-            user: 'hanabi', password, database: 'hanabi' });
-        for (const server of [rig.redisServer, rig.mediaServer, rig.mariadb]) server.start();
-        await Promise.all([waitForPort(rig.statePort), waitForPort(rig.mediaPort), waitForPort(rig.mysqlPort, 60000)]);
-        rig.mysqlUrl = `mysql://hanabi:${password}@127.0.0.1:${rig.mysqlPort}/hanabi`;
-        await migrate(rig.mysqlUrl);
+        rig.data = await DataServers.start(rig.dir, { durable: false, media: true, logDir: path.join(rig.dir, 'logs') });
         await rig.sql("INSERT INTO users (id, name, created_at_ms) VALUES ('owner', 'Owner', 1)");
         rig.connect();
         return rig;
@@ -40,24 +30,20 @@ export class IngestRig {
 
     log(name) { return path.join(this.dir, 'logs', `${name}.log`); }
 
-    /** Clients of both Redis; again after they were restarted. */
+    /** A client of the state's Redis; again after that was restarted. */
     connect() {
         this.redis?.close();
-        this.redis = new RedisClient(this.statePort);
+        this.redis = new RedisClient(this.data.redisPort);
     }
 
-    async sql(query) {
-        const { stdout } = await run('mariadb', ['--protocol=tcp', '-h', '127.0.0.1', '-P', String(this.mysqlPort), '-u', 'hanabi', '-N', '-B', '-e', query, 'hanabi'],
-            { env: { ...process.env, MYSQL_PWD: password } });
-        return stdout.trim();
-    }
+    sql(query) { return this.data.sql(query); }
 
     /** One more ingest: {port, rtmpsPort, admin, pid, kill, stop}. `port` shares another one's. */
     async addIngest({ port, env = {} } = {}) {
         const index = this.instances.length, name = `ingest-${index}`, admin = await freePort(), rtmp = port ?? await freePort();
-        const ingest = new Supervised({ name, command: path.join(binDir, 'ingest'), logFile: this.log(name), restart: false,
-            env: { PATH: process.env.PATH, HANABI_REDIS_URL: `redis://127.0.0.1:${this.statePort}`, HANABI_MEDIA_REDIS_URL: `redis://127.0.0.1:${this.mediaPort}`,
-                HANABI_MYSQL_URL: this.mysqlUrl, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`, HANABI_RTMP_LISTEN: `127.0.0.1:${rtmp}`,
+        const ingest = new Supervised({ name, command: binary('ingest'), logFile: this.log(name), restart: false,
+            env: { PATH: process.env.PATH, HANABI_REDIS_URL: this.data.redisUrl, HANABI_MEDIA_REDIS_URL: this.data.mediaUrl,
+                HANABI_MYSQL_URL: this.data.mysqlUrl, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`, HANABI_RTMP_LISTEN: `127.0.0.1:${rtmp}`,
                 HANABI_INSTANCE: name, ASAN_OPTIONS: 'detect_leaks=1:quarantine_size_mb=16', ...env } });
         Object.assign(ingest, { port: rtmp, admin: `http://127.0.0.1:${admin}` });
         ingest.start();
@@ -78,7 +64,7 @@ export class IngestRig {
 
     hash(id) { return this.redis.hash(keys.KEY_BROADCAST + id); }
 
-    ring(id) { return readRing(this.mediaPort, id); }
+    ring(id) { return readRing(this.data.mediaPort, id); }
 
     async metric(ingest, name) {
         const text = await (await fetch(`${ingest.admin}/metrics`)).text();
@@ -100,14 +86,11 @@ export class IngestRig {
     async stop() {
         const exits = await Promise.all(this.instances.map(async (ingest) => { await ingest.stop(); return ingest.exits.at(-1); }));
         this.redis?.close();
-        await Promise.all([this.redisServer, this.mediaServer, this.mariadb].map((server) => { server?.resume(); return server?.stop(); }));
+        await this.data?.stop();
+        checkLogs(exits.map((_, i) => this.log(`ingest-${i}`)));
         for (const [i, exit] of exits.entries()) {
-            const text = fs.readFileSync(this.log(`ingest-${i}`), 'utf8');
-            const at = text.search(/ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:/);
-            if (at >= 0) throw new Error(`ingest-${i}: ${text.slice(at, at + 3000)}`);
             if (exit && exit.code !== 0 && exit.signal !== 'SIGKILL') throw new Error(`ingest-${i} ended with ${exit.code ?? exit.signal}`);
         }
-        if (process.env.HANABI_KEEP_RUN) console.log(`kept: ${this.dir}`);
-        else fs.rmSync(this.dir, { recursive: true, force: true });
+        removeFolder(this.dir);
     }
 }

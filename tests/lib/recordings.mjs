@@ -3,14 +3,15 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { binary } from '../../deploy/stack/servers.mjs';
 import { run } from './fixture.mjs';
 
 const quote = (text) => `'${String(text).replaceAll("'", "''")}'`;
 
 /** Segments of an FLV file: [{renditions: [{rendition, width, height, codecs, bytes}], number, start_us, end_us, …}] and the folder. */
-export async function transcode(file, { ladder, binDir }) {
+export async function transcode(file, { ladder }) {
     const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-recording-'));
-    await run(path.join(binDir, 'transcoder'), ['file', file, dir], { env: { ...process.env, HANABI_LADDER: ladder }, timeout: 120000 });
+    await run(binary('transcoder'), ['file', file, dir], { env: { ...process.env, HANABI_LADDER: ladder }, timeout: 120000 });
     const segments = fs.readFileSync(path.join(dir, 'segments.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line));
     return { dir, segments };
 }

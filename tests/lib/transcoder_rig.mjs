@@ -5,15 +5,15 @@ import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
-import { redisServer, repo } from '../../deploy/stack/servers.mjs';
+import { freePort } from '../../deploy/stack/ports.mjs';
+import { binary } from '../../deploy/stack/servers.mjs';
 import { Supervised } from '../../deploy/stack/supervised.mjs';
-import { atEnd, run, sleep, waitFor } from './fixture.mjs';
+import { DataServers } from './data_servers.mjs';
+import { atEnd, checkLogs, removeFolder, run, sleep, waitFor } from './fixture.mjs';
 import { RedisClient, keys, seedBroadcast } from './redis_client.mjs';
 import { readFlv } from './rtmp_client.mjs';
 import { adtsFrames, parseSegment } from './ts.mjs';
 
-export const binDir = path.resolve(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'));
 const START_US = 10_000_000; // TS_MUX_START_US
 
 /** Replies are thrown away; arguments may be bytes. */
@@ -66,10 +66,8 @@ export class TranscoderRig {
         rig.transcoders = [];
         rig.feeders = [];
         atEnd(() => rig.stop());
-        rig.port = await freePort();
-        rig.server = redisServer({ name: 'redis', port: rig.port, dir: path.join(rig.dir, 'redis'), logFile: path.join(rig.dir, 'redis.log'), restart: false });
-        rig.server.start();
-        await waitForPort(rig.port);
+        rig.data = await DataServers.start(rig.dir, { durable: false, mysql: false, restart: false });
+        rig.port = rig.data.redisPort;
         rig.redis = new RedisClient(rig.port);
         rig.writer = new Writer(rig.port);
         for (let i = 0; i < transcoders; i += 1) await rig.addTranscoder();
@@ -78,8 +76,8 @@ export class TranscoderRig {
 
     async addTranscoder(env = {}) {
         const index = this.transcoders.length, name = `transcoder-${index}`, admin = await freePort();
-        const service = new Supervised({ name, command: path.join(binDir, 'transcoder'), logFile: path.join(this.dir, `${name}.log`), restart: false,
-            env: { PATH: process.env.PATH, HOME: this.dir, TMPDIR: this.dir, HANABI_REDIS_URL: `redis://127.0.0.1:${this.port}`, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`,
+        const service = new Supervised({ name, command: binary('transcoder'), logFile: path.join(this.dir, `${name}.log`), restart: false,
+            env: { PATH: process.env.PATH, HOME: this.dir, TMPDIR: this.dir, HANABI_REDIS_URL: this.data.redisUrl, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`,
                 HANABI_INSTANCE: name, HANABI_LOG_LEVEL: 'debug', ...this.env, ...env } });
         service.admin = `http://127.0.0.1:${admin}`;
         service.start();
@@ -151,11 +149,9 @@ export class TranscoderRig {
         for (const service of this.transcoders) await service.stop();
         this.redis.close();
         this.writer.close();
-        await this.server.stop();
-        const logs = this.transcoders.map((_, i) => this.log(i)).join('');
-        if (!process.env.HANABI_KEEP_RUN) fs.rmSync(this.dir, { recursive: true, force: true });
-        const at = logs.search(/ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:/);
-        if (at >= 0) throw new Error(logs.slice(at, at + 3000));
+        await this.data.stop();
+        checkLogs(this.transcoders.map((service) => service.options.logFile));
+        removeFolder(this.dir);
     }
 }
 
@@ -163,7 +159,7 @@ export class TranscoderRig {
 export async function transcodeFile(input, { env = {}, args = [] } = {}) {
     const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-transcode-'));
     try {
-        const { stdout } = await run(path.join(binDir, 'transcoder'), ['file', input, dir, ...args], { env: { ...process.env, ...env }, timeout: 120000 });
+        const { stdout } = await run(binary('transcoder'), ['file', input, dir, ...args], { env: { ...process.env, ...env }, timeout: 120000 });
         const segments = fs.readFileSync(path.join(dir, 'segments.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line)).map((one) => ({
             ...one, startUs: one.start_us, endUs: one.end_us,
             renditions: one.renditions.map((r) => ({ ...r, name: r.rendition, bytes: fs.readFileSync(path.join(dir, r.rendition, `${one.number}.ts`)) })),

@@ -4,15 +4,13 @@ import fs from 'node:fs';
 import http from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
-import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
-import { mariadbServer, migrate, redisServer, repo } from '../../deploy/stack/servers.mjs';
+import { freePort } from '../../deploy/stack/ports.mjs';
+import { binary } from '../../deploy/stack/servers.mjs';
 import { Supervised } from '../../deploy/stack/supervised.mjs';
-import { atEnd, run, waitFor } from './fixture.mjs';
+import { DataServers } from './data_servers.mjs';
+import { atEnd, checkLogFolder, removeFolder, waitFor } from './fixture.mjs';
 import { parseMaster, parseMedia } from './hls.mjs';
 import { RedisClient, keys } from './redis_client.mjs';
-
-const binDir = path.resolve(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'));
-const password = 'test-only';
 
 export class UploaderRig {
     /** `env`: for every uploader; `storeUrl`: instead of a folder. */
@@ -26,17 +24,9 @@ export class UploaderRig {
         rig.purged = [];
         rig.uploaders = [];
         atEnd(() => rig.stop());
-        [rig.statePort, rig.mediaPort, rig.mysqlPort] = [await freePort(), await freePort(), await freePort()];
-        rig.redisServer = redisServer({ name: 'redis', port: rig.statePort, dir: path.join(rig.dir, 'redis'), logFile: rig.log('redis') });
-        rig.mediaServer = redisServer({ name: 'media', port: rig.mediaPort, dir: path.join(rig.dir, 'media'), logFile: rig.log('media') });
-        rig.mariadb = await mariadbServer({ name: 'mariadb', port: rig.mysqlPort, dir: path.join(rig.dir, 'mysql'), logFile: rig.log('mariadb'),
-            user: 'hanabi', password, database: 'hanabi' });
-        for (const server of [rig.redisServer, rig.mediaServer, rig.mariadb]) server.start();
-        await Promise.all([waitForPort(rig.statePort), waitForPort(rig.mediaPort), waitForPort(rig.mysqlPort, 60000)]);
-        rig.mysqlUrl = `mysql://hanabi:${password}@127.0.0.1:${rig.mysqlPort}/hanabi`;
-        await migrate(rig.mysqlUrl);
-        rig.redis = new RedisClient(rig.statePort);
-        rig.media = new RedisClient(rig.mediaPort);
+        rig.data = await DataServers.start(rig.dir, { durable: false, media: true, logDir: path.join(rig.dir, 'logs') });
+        rig.redis = new RedisClient(rig.data.redisPort);
+        rig.media = new RedisClient(rig.data.mediaPort);
         rig.edge = http.createServer((request, response) => { rig.purged.push(`${request.method} ${request.url}`); response.end(); });
         await new Promise((resolve) => rig.edge.listen(0, '127.0.0.1', resolve));
         for (let i = 0; i < uploaders; i += 1) await rig.addUploader();
@@ -47,8 +37,8 @@ export class UploaderRig {
 
     /** archive, on the same store. */
     async addArchive(env = {}) {
-        const archive = new Supervised({ name: 'archive', command: path.join(binDir, 'archive'), logFile: this.log('archive'), restart: false, env: { PATH: process.env.PATH, HANABI_REDIS_URL: `redis://127.0.0.1:${this.statePort}`,
-            HANABI_MYSQL_URL: this.mysqlUrl, HANABI_ADMIN_LISTEN: '127.0.0.1:0', HANABI_ARCHIVE_LISTEN: '127.0.0.1:0', HANABI_STORE_URL: this.storeUrl, HANABI_ARCHIVE_EXPORT_INTERVAL_MS: '200',
+        const archive = new Supervised({ name: 'archive', command: binary('archive'), logFile: this.log('archive'), restart: false, env: { PATH: process.env.PATH, HANABI_REDIS_URL: this.data.redisUrl,
+            HANABI_MYSQL_URL: this.data.mysqlUrl, HANABI_ADMIN_LISTEN: '127.0.0.1:0', HANABI_ARCHIVE_LISTEN: '127.0.0.1:0', HANABI_STORE_URL: this.storeUrl, HANABI_ARCHIVE_EXPORT_INTERVAL_MS: '200',
             HANABI_JWT_SECRET: 'j', HANABI_HLS_SECRET: 'h', HANABI_SEAL_SECRET: 's', ASAN_OPTIONS: 'detect_leaks=1', ...this.env, ...env } });
         archive.start();
         atEnd(() => archive.stop());
@@ -57,9 +47,9 @@ export class UploaderRig {
 
     async addUploader(env = {}) {
         const index = this.uploaders.length, name = `segment-uploader-${index}`, admin = await freePort();
-        const uploader = new Supervised({ name, command: path.join(binDir, 'segment-uploader'), logFile: this.log(name), restart: false,
-            env: { PATH: process.env.PATH, HANABI_REDIS_URL: `redis://127.0.0.1:${this.statePort}`, HANABI_MEDIA_REDIS_URL: `redis://127.0.0.1:${this.mediaPort}`,
-                HANABI_MYSQL_URL: this.mysqlUrl, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`, HANABI_STORE_URL: this.storeUrl, HANABI_LOG_LEVEL: 'debug',
+        const uploader = new Supervised({ name, command: binary('segment-uploader'), logFile: this.log(name), restart: false,
+            env: { PATH: process.env.PATH, HANABI_REDIS_URL: this.data.redisUrl, HANABI_MEDIA_REDIS_URL: this.data.mediaUrl,
+                HANABI_MYSQL_URL: this.data.mysqlUrl, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`, HANABI_STORE_URL: this.storeUrl, HANABI_LOG_LEVEL: 'debug',
                 HANABI_PURGE_URLS: `http://127.0.0.1:${this.edge.address().port}/purge`, HANABI_SPOOL_DIR: path.join(this.dir, 'spool'),
                 HANABI_INSTANCE: `uploader-${index}`, ASAN_OPTIONS: 'detect_leaks=1', ...this.env, ...env } });
         uploader.admin = `http://127.0.0.1:${admin}`;
@@ -80,11 +70,7 @@ export class UploaderRig {
         return line ? Number(line.split(' ').at(-1)) : null;
     }
 
-    async sql(query) {
-        const { stdout } = await run('mariadb', ['--protocol=tcp', '-h', '127.0.0.1', '-P', String(this.mysqlPort), '-u', 'hanabi', '-N', '-B', '-e', query, 'hanabi'],
-            { env: { ...process.env, MYSQL_PWD: password } });
-        return stdout.trim().split('\n').filter(Boolean).map((line) => line.split('\t'));
-    }
+    sql(query) { return this.data.rows(query); }
 
     /** Only what is in the folder; null when it is not there. */
     read(file) {
@@ -110,16 +96,9 @@ export class UploaderRig {
         this.edge?.close();
         this.redis?.close();
         this.media?.close();
-        for (const server of [this.redisServer, this.mediaServer, this.mariadb]) await server?.stop();
-        let finding = null;
-        for (const file of fs.readdirSync(path.join(this.dir, 'logs'))) {
-            const text = fs.readFileSync(path.join(this.dir, 'logs', file), 'utf8');
-            const at = text.search(/ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:/);
-            if (at >= 0) finding = `${file}: ${text.slice(at, at + 3000)}`;
-        }
-        if (process.env.HANABI_KEEP_RUN) console.log(`kept: ${this.dir}`);
-        else fs.rmSync(this.dir, { recursive: true, force: true });
-        if (finding) throw new Error(finding);
+        await this.data?.stop();
+        checkLogFolder(path.join(this.dir, 'logs'));
+        removeFolder(this.dir);
     }
 }
 

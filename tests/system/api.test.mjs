@@ -16,7 +16,7 @@ const announcements = [];
 before(async () => {
     rig = await ApiRig.start();
     [owner, other, operator] = [await rig.session('花子'), await rig.session('other'), await rig.session('op', 'operator')];
-    const listener = new RedisClient(rig.redisPort);
+    const listener = new RedisClient(rig.data.redisPort);
     await listener.subscribe(keys.CHANNEL_ANNOUNCE, (_, message) => announcements.push(JSON.parse(message)));
 });
 
@@ -223,7 +223,7 @@ test('MariaDB killed: what is known is answered, states wait and are saved when 
     const { id } = await create('survives');
     const session = await goLive(rig.redis, id);
     await waitFor('saved', async () => (await row(id))[0] === 'live', 3000);
-    await rig.mariadb.stop('SIGKILL');
+    await rig.data.mariadb.stop('SIGKILL');
     await waitFor('readyz names it', async () => 'mysql' in await rig.missing(rig.api), 8000);
     assert.equal((await get(id)).state, 'live');
     assert.equal((await get(id, owner.token)).state, 'live');
@@ -235,8 +235,8 @@ test('MariaDB killed: what is known is answered, states wait and are saved when 
     await rig.redis.script('session_close', id, session, 'publisher_gone');
     assert.equal((await get(id)).state, 'suspended');
     assert.equal((await call('POST', `/broadcasts/${id}/end`, { as: owner.token })).json.state, 'ended');
-    rig.mariadb.start();
-    await waitForPort(rig.mysqlPort, 60000);
+    rig.data.mariadb.start();
+    await waitForPort(rig.data.mysqlPort, 60000);
     await waitFor('saved', async () => (await row(id))[0] === 'ended', 10000);
     await rig.ready(rig.api);
     await create('works again');
@@ -254,7 +254,7 @@ test('killed in the middle: the next process saves what was left', async () => {
 
 test('Redis killed: rows are answered, nothing hangs, and it recovers', async () => {
     const { id } = await create('row only');
-    await rig.redisServer.stop('SIGKILL');
+    await rig.data.redis.stop('SIGKILL');
     await waitFor('readyz names it', async () => 'redis' in await rig.missing(rig.api), 8000);
     assert.equal((await get(id)).title, 'row only');
     assert.equal((await call('GET', '/broadcasts?state=live')).status, 200);
@@ -262,9 +262,9 @@ test('Redis killed: rows are answered, nothing hangs, and it recovers', async ()
     const made = await call('POST', '/broadcasts', { as: owner.token, body: { title: 'meanwhile' } });
     assert.equal(made.status, 201);
     rig.redis.close();
-    rig.startRedis();
-    await waitForPort(rig.redisPort);
-    rig.redis = new RedisClient(rig.redisPort);
+    rig.data.redis.start();
+    await waitForPort(rig.data.redisPort);
+    rig.redis = new RedisClient(rig.data.redisPort);
     await waitFor('put into Redis', async () => (await rig.redis.hash(keys.KEY_BROADCAST + made.json.id)).state === 'scheduled', 8000);
     await waitFor('known at the status', async () => (await rig.statusOf(made.json.id)).json.state === 'scheduled', 5000);
 });

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { freePort } from '../../deploy/stack/ports.mjs';
-import { repo } from '../../deploy/stack/servers.mjs';
+import { binary } from '../../deploy/stack/servers.mjs';
 import { Supervised } from '../../deploy/stack/supervised.mjs';
 import { ApiRig, secrets, token } from '../lib/api_rig.mjs';
 import { Viewer } from '../lib/chat.mjs';
@@ -24,13 +24,12 @@ before(async () => {
     rig = await ApiRig.start({ durable: true });
     rig.storeDir = path.join(rig.dir, 'store');
     fs.mkdirSync(rig.storeDir);
-    const common = { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt };
+    const common = { HANABI_MYSQL_URL: rig.data.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt };
     for (let i = 0; i < 2; i += 1) chats.push(await rig.add('chat', 'HANABI_CHAT_LISTEN', { ...common, HANABI_INSTANCE: `chat-${i}`, HANABI_CHAT_PRESENCE_MS: '200', HANABI_CHAT_REAP_MS: '1000', HANABI_CHAT_AUDIENCE_LOG_MS: '100', HANABI_CHAT_RATE_BURST: '1000', HANABI_CHAT_DUPLICATE_MS: '0' }));
     love = await rig.add('love-counter', 'HANABI_LOVE_LISTEN', { ...common, HANABI_LOVE_BURST: '100000' });
-    const bin = path.join(path.resolve(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin')), 'archive');
     const port = await freePort();
-    archive = new Supervised({ name: 'archive', command: bin, restartMs: 50, logFile: rig.log('archive'), env: { PATH: process.env.PATH, ASAN_OPTIONS: 'detect_leaks=1', ...common, HANABI_INSTANCE: 'archive',
-        HANABI_REDIS_URL: rig.redisUrl, HANABI_ADMIN_LISTEN: '127.0.0.1:0', HANABI_ARCHIVE_LISTEN: `127.0.0.1:${port}`, HANABI_STORE_URL: `file://${rig.storeDir}`, HANABI_STORE_SYNC: 'false',
+    archive = new Supervised({ name: 'archive', command: binary('archive'), logFile: rig.log('archive'), env: { PATH: process.env.PATH, ASAN_OPTIONS: 'detect_leaks=1', ...common, HANABI_INSTANCE: 'archive',
+        HANABI_REDIS_URL: rig.data.redisUrl, HANABI_ADMIN_LISTEN: '127.0.0.1:0', HANABI_ARCHIVE_LISTEN: `127.0.0.1:${port}`, HANABI_STORE_URL: `file://${rig.storeDir}`, HANABI_STORE_SYNC: 'false',
         HANABI_HLS_SECRET: secrets.hls, HANABI_SEAL_SECRET: secrets.seal, HANABI_ARCHIVE_SETTLE_MS: '0', HANABI_ARCHIVE_EXPORT_INTERVAL_MS: '200', HANABI_ARCHIVE_EXPORT_MAX_LINES: '100' } });
     archive.origin = `http://127.0.0.1:${port}`;
     archive.logFile = rig.log('archive');

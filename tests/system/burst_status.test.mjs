@@ -179,14 +179,14 @@ test('Redis away: what is known is answered, readyz says so; back but empty: it 
     await seedBroadcast(rig.redis, 'stays', { state: 'live' });
     await hears('stays', 'live');
     const before = (await rig.statusOf('stays')).json;
-    await rig.redisServer.stop('SIGKILL');
+    await rig.data.redis.stop('SIGKILL');
     await waitFor('readyz names it', async () => 'redis' in await rig.missing(rig.status), 5000);
     assert.equal((await rig.statusOf('stays')).json.state, 'live');
     assert.equal((await rig.statusOf('nobody')).status, 404);
-    rig.startRedis();
-    await waitForPort(rig.redisPort);
+    rig.data.redis.start();
+    await waitForPort(rig.data.redisPort);
     rig.redis.close();
-    rig.redis = new RedisClient(rig.redisPort);
+    rig.redis = new RedisClient(rig.data.redisPort);
     assert.equal(await rig.redis.command('DBSIZE'), 0);
     await rig.redis.script('broadcast_create', 'stays', 'suspended', 't', 'o', 'o', '', 60000, 0, 1, 'restored');
     await seedBroadcast(rig.redis, 'missed');
@@ -198,14 +198,14 @@ test('Redis away: what is known is answered, readyz says so; back but empty: it 
 });
 
 test('started without Redis: 503, not 404, until it knows', async () => {
-    await rig.redisServer.stop('SIGKILL');
+    await rig.data.redis.stop('SIGKILL');
     const blind = await rig.add('burst-status', 'HANABI_STATUS_LISTEN', {});
     const answer = await rig.statusOf('stays', blind);
     assert.equal(answer.status, 503);
     assert.equal(answer.json.error.code, 'starting');
     assert.ok(answer.headers.get('retry-after'));
-    rig.startRedis();
-    await waitForPort(rig.redisPort);
+    rig.data.redis.start();
+    await waitForPort(rig.data.redisPort);
     await rig.ready(blind);
     assert.equal((await rig.statusOf('stays', blind)).status, 404);
 });

@@ -38,7 +38,7 @@ before(async () => {
     stack = await freshStack({ services: { ingest: 0, transcoder: 0, 'segment-uploader': 0, chat: 1, archive: 2 } });
     [owner, other] = [await api(stack, 'POST', '/sessions', { body: { name: 'Aoi 葵' } }), await api(stack, 'POST', '/sessions', { body: { name: 'other' } })].map((made) => made.json);
     for (const [id, { seconds, programme, ladder }] of Object.entries(recordings)) {
-        const recording = await transcode(await programmeFile(seconds, programme), { ladder, binDir: stack.binDir });
+        const recording = await transcode(await programmeFile(seconds, programme), { ladder });
         lengths[id] = await seedRecording({ id, owner: owner.user_id, recording, storeDir: stack.storeDir, sql });
         if (id === 'small') await seedRecording({ id: 'secret', owner: owner.user_id, recording, storeDir: stack.storeDir, sql, visibility: 'private' });
         fs.rmSync(recording.dir, { recursive: true });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
-import { repo } from '../../deploy/stack/servers.mjs';
+import { binary } from '../../deploy/stack/servers.mjs';
 import { Supervised } from '../../deploy/stack/supervised.mjs';
 import { ChatRig, secret } from '../lib/chat.mjs';
 import { atEnd, sleep, waitFor } from '../lib/fixture.mjs';
@@ -17,8 +17,8 @@ before(async () => {
     atEnd(() => rig.stop());
     // What Redis has answered survives its SIGKILL.
     await rig.cli('CONFIG', 'SET', 'appendfsync', 'always');
-    archive = new Supervised({ name: 'archive', command: path.join(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'), 'archive'), logFile: path.join(rig.dir, 'archive.log'),
-        env: { ...process.env, HANABI_REDIS_URL: `redis://127.0.0.1:${rig.redisPort}`, HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_INSTANCE: 'archive-0', HANABI_ADMIN_LISTEN: `127.0.0.1:${await freePort()}`,
+    archive = new Supervised({ name: 'archive', command: binary('archive'), logFile: path.join(rig.dir, 'archive.log'),
+        env: { ...process.env, HANABI_REDIS_URL: rig.redisUrl, HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_INSTANCE: 'archive-0', HANABI_ADMIN_LISTEN: `127.0.0.1:${await freePort()}`,
             HANABI_ARCHIVE_LISTEN: `127.0.0.1:${await freePort()}`, HANABI_ARCHIVE_TAIL_MS: '120000', HANABI_STORE_URL: `file://${rig.dir}/store`, HANABI_JWT_SECRET: secret, HANABI_HLS_SECRET: secret,
             HANABI_SEAL_SECRET: secret } });
     archive.start();

@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
-import { repo } from '../../deploy/stack/servers.mjs';
+import { binary } from '../../deploy/stack/servers.mjs';
 import { Supervised } from '../../deploy/stack/supervised.mjs';
 import { ChatRig, secret, token } from '../lib/chat.mjs';
 import { atEnd, waitFor } from '../lib/fixture.mjs';
@@ -20,7 +20,7 @@ before(async () => {
     await rig.start();
     atEnd(() => rig.stop());
     const port = await freePort();
-    const settings = new Supervised({ name: 'settings-sync', command: path.join(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'), 'settings-sync'),
+    const settings = new Supervised({ name: 'settings-sync', command: binary('settings-sync'),
         logFile: path.join(rig.dir, 'settings-sync.log'), restart: false, env: { ...process.env, HANABI_SETTINGS_LISTEN: `127.0.0.1:${port}`,
             HANABI_REDIS_URL: `redis://127.0.0.1:${rig.redisPort}`, HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secret } });
     settings.start();

@@ -50,16 +50,16 @@ const heard = [];
 
 before(async () => {
     rig = await ApiRig.start({ env: { 'live-api': { HANABI_PAYMENT_SECRET: 'contract' } } });
-    settings = await rig.add('settings-sync', 'HANABI_SETTINGS_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt });
+    settings = await rig.add('settings-sync', 'HANABI_SETTINGS_LISTEN', { HANABI_MYSQL_URL: rig.data.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt });
     await rig.ready(settings);
-    loves = await rig.add('love-counter', 'HANABI_LOVE_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt, HANABI_LOVE_BURST: '100' });
+    loves = await rig.add('love-counter', 'HANABI_LOVE_LISTEN', { HANABI_MYSQL_URL: rig.data.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt, HANABI_LOVE_BURST: '100' });
     await rig.ready(loves);
     fs.mkdirSync(path.join(rig.dir, 'store'));
-    archive = await rig.add('archive', 'HANABI_ARCHIVE_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt, HANABI_HLS_SECRET: secrets.hls, HANABI_SEAL_SECRET: secrets.seal,
+    archive = await rig.add('archive', 'HANABI_ARCHIVE_LISTEN', { HANABI_MYSQL_URL: rig.data.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt, HANABI_HLS_SECRET: secrets.hls, HANABI_SEAL_SECRET: secrets.seal,
         HANABI_STORE_URL: `file://${path.join(rig.dir, 'store')}`, HANABI_ARCHIVE_SETTLE_MS: '0' });
     await rig.ready(archive);
     for (const channel of ['CHANNEL_BROADCAST', 'CHANNEL_STREAM', 'CHANNEL_SEGMENT_QUEUED', 'CHANNEL_ANNOUNCE', 'CHANNEL_SETTING'])
-        await new RedisClient(rig.redisPort).subscribe(keys[channel], (name, message) => heard.push([name, JSON.parse(message)]));
+        await new RedisClient(rig.data.redisPort).subscribe(keys[channel], (name, message) => heard.push([name, JSON.parse(message)]));
 });
 
 /** One call, held against the document. */
@@ -144,7 +144,7 @@ test('every operation answers as documented, when all is well and when it is not
     for (const caller of [undefined, as, other]) await call('GET', one, { as: caller });
     await call('PATCH', one, { as, body: { title: 'contract 2' } });
     await call('POST', `${one}/stream_key`, { as });
-    await new RedisClient(rig.redisPort).subscribe(`${keys.CHANNEL_CHAT_ALL}${id}`, (name, message) => heard.push([name, JSON.parse(message)]));
+    await new RedisClient(rig.data.redisPort).subscribe(`${keys.CHANNEL_CHAT_ALL}${id}`, (name, message) => heard.push([name, JSON.parse(message)]));
     const session = await goLive(rig.redis, id);
     await waitFor('live', async () => (await call('GET', '/api/v1/broadcasts?state=live')).json.broadcasts.length === 1, 2000);
     await call('GET', status);
@@ -225,7 +225,7 @@ test('what was published meanwhile is what asyncapi.yaml says', async () => {
 
 test('without MariaDB: the 503s are documented too', async () => {
     const as = token({ sub: 'owner' });
-    await rig.mariadb.stop('SIGKILL');
+    await rig.data.mariadb.stop('SIGKILL');
     assert.equal((await call('POST', '/api/v1/broadcasts', { as, body: { title: 't' } })).status, 503);
     assert.equal((await call('GET', '/api/v1/broadcasts?state=ended')).status, 503);
     assert.equal((await call('GET', '/api/v1/broadcasts/nobody')).status, 503);

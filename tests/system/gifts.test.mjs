@@ -16,7 +16,7 @@ let chat;
 before(async () => {
     rig = await ApiRig.start({ durable: true, env: { 'live-api': { HANABI_PAYMENT_SECRET: paymentSecret } } });
     apis = [rig.api, await rig.addApi()];
-    chat = await rig.add('chat', 'HANABI_CHAT_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt, HANABI_CHAT_PRESENCE_MS: '200' });
+    chat = await rig.add('chat', 'HANABI_CHAT_LISTEN', { HANABI_MYSQL_URL: rig.data.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt, HANABI_CHAT_PRESENCE_MS: '200' });
     await rig.ready(chat);
 });
 
@@ -252,13 +252,13 @@ test('clients that resend, while live-api, Redis and MariaDB are killed: all acc
     for (let round = 0; !isOver || kills.mariadb < 2; round += 1) {
         await sleep(150 + Math.random() * 350);
         if (round % 6 === 2) {
-            await rig.redisServer.stop('SIGKILL');
+            await rig.data.redis.stop('SIGKILL');
             await sleep(Math.random() * 200);
-            rig.startRedis();
+            rig.data.redis.start();
             kills.redis += 1;
         } else if (round % 6 === 5) {
-            await rig.mariadb.stop('SIGKILL');
-            rig.mariadb.start();
+            await rig.data.mariadb.stop('SIGKILL');
+            rig.data.mariadb.start();
             kills.mariadb += 1;
         } else {
             const api = pick(apis);
@@ -270,13 +270,13 @@ test('clients that resend, while live-api, Redis and MariaDB are killed: all acc
     }
     await clients;
     rig.redis.close();
-    rig.redis = await waitFor('Redis', async () => { const one = new RedisClient(rig.redisPort); await one.command('PING'); return one; }, 10000, 100);
+    rig.redis = await waitFor('Redis', async () => { const one = new RedisClient(rig.data.redisPort); await one.command('PING'); return one; }, 10000, 100);
     for (const service of [...apis, chat]) await rig.ready(service, 20000);
     await checkAgreement(broadcasts, givers, [...answered.values()], viewers);
     t.diagnostic(`${answered.size} purchases, ${resends} resends, ${refused} refused; killed: ${JSON.stringify(kills)}`);
     assert.ok(answered.size > 50 && resends > 20);
     // What archive moves to MySQL is the same again.
-    const archive = await rig.add('archive', 'HANABI_ARCHIVE_LISTEN', { HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt, HANABI_HLS_SECRET: secrets.hls,
+    const archive = await rig.add('archive', 'HANABI_ARCHIVE_LISTEN', { HANABI_MYSQL_URL: rig.data.mysqlUrl, HANABI_JWT_SECRET: secrets.jwt, HANABI_HLS_SECRET: secrets.hls,
         HANABI_SEAL_SECRET: secrets.seal, HANABI_STORE_URL: `file://${rig.dir}/store` });
     for (const { id } of broadcasts) {
         const expected = [...answered.values()].filter((one) => one.broadcast_id === id).map((one) => one.id).sort();
@@ -294,11 +294,11 @@ test('a process that hung with a gift in its hands wakes when another has delive
     const [hung, other] = apis;
     const waiting = async () => (await rig.sql(`SELECT attempts FROM outbox WHERE subject = '${id}'`)).flat();
     other.pause();
-    rig.redisServer.pause();
+    rig.data.redis.pause();
     await rig.sql(`INSERT INTO outbox (kind, subject, payload, created_at_ms, due_at_ms) VALUES ('gift', '${id}', '{"type":"gift","purchase":"hung"}', 0, 0)`);
     await waitFor('it is taken', async () => (await waiting())[0] === '1', 5000, 5);
     hung.pause();
-    rig.redisServer.resume();
+    rig.data.redis.resume();
     other.resume();
     await waitFor('another delivers it when the lease is over', async () => (await waiting()).length === 0, 20000, 100);
     await waitFor('its id is forgotten', async () => await rig.redis.command('EXISTS', keys.KEY_CHAT_DELIVERED + id) === 0, 2000);

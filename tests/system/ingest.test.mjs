@@ -59,7 +59,7 @@ test('ffmpeg broadcasts', async () => {
     const source = readFlv(flv).filter((t) => t.type === 9 && t.body[1] === 1 && t.timestamp < 3900).map((t) => t.timestamp);
     const arrived = entries.flatMap((e) => e.tags).filter((t) => t.type === 9 && !t.isHeader).map((t) => t.timestamp - 0);
     assert.ok(arrived.length >= source.length - 2, `${arrived.length} of ${source.length} frames`);
-    const ttl = await new RedisClientOnce(rig.mediaPort).ask('TTL', keys.KEY_MEDIA_RING + b.id);
+    const ttl = await new RedisClientOnce(rig.data.mediaPort).ask('TTL', keys.KEY_MEDIA_RING + b.id);
     assert.ok(ttl > 100 && ttl <= 120, `TTL ${ttl}`);
     const hash = await rig.hash(b.id);
     assert.equal(hash.connected, '0');
@@ -262,12 +262,12 @@ test('the media Redis is emptied, then restarted: the ring begins anew by itself
     const push = await rig.push(ingest, b, flv);
     try {
         await lasting(b.id, 5);
-        await new RedisClientOnce(rig.mediaPort).ask('FLUSHALL');
+        await new RedisClientOnce(rig.data.mediaPort).ask('FLUSHALL');
         const emptied = await lasting(b.id, 15);
         assert.equal(emptied[emptied.findIndex((e) => e.isKey)].tags.filter((t) => t.isHeader).length, 2);
-        await rig.mediaServer.stop('SIGKILL');
+        await rig.data.media.stop('SIGKILL');
         await sleep(300);
-        rig.mediaServer.start();
+        rig.data.media.start();
         const entries = await waitFor('entries again', async () => { const all = await rig.ring(b.id); return all.length > 10 && all; }, 10000);
         assert.ok(entries[0].isKey && entries[0].hasGap, 'begins with a key frame and says that something is missing');
         checkRing(entries);
@@ -283,8 +283,8 @@ test('the state Redis is restarted empty: the broadcast is restored from memory'
         const session = Number((await rig.hash(b.id)).session);
         await rig.redis.script('broadcast_live', b.id, session, Date.now());
         await sleep(600); // the event reaches ingest
-        await rig.redisServer.stop('SIGKILL');
-        rig.redisServer.start();
+        await rig.data.redis.stop('SIGKILL');
+        rig.data.redis.start();
         await waitFor('Redis is back', async () => { rig.connect(); return (await rig.redis.command('PING')) === 'PONG'; });
         const hash = await waitFor('the hash is back', async () => { const h = await rig.hash(b.id); return h.session && h; }, 8000);
         assert.equal(hash.state, 'suspended');
@@ -306,10 +306,10 @@ test('the media Redis is stopped: memory stays bounded, and the media comes back
     await sleep(500);
     const before = rig.rssKib(ingest);
     let most = 0;
-    rig.mediaServer.pause();
+    rig.data.media.pause();
     try {
         for (let i = 0; i < 60; i += 1) { await sleep(100); most = Math.max(most, rig.rssKib(ingest)); }
-    } finally { rig.mediaServer.resume(); }
+    } finally { rig.data.media.resume(); }
     assert.ok(most - before < 120 * 1024, `grew by ${most - before} KiB`);
     const entries = await waitFor('a gap, then media', async () => {
         const all = await rig.ring(b.id);
@@ -379,14 +379,14 @@ test('limits: bitrate, key frames, connections per address, silence', { timeout:
 
 test('MySQL away: an unknown key is told to try again, a known one goes on', { timeout: 60000 }, async () => {
     const b = await rig.broadcast();
-    await rig.mariadb.stop();
+    await rig.data.mariadb.stop();
     const push = await rig.push(ingest, b, flv);
     await lasting(b.id, 5);
     const client = await RtmpClient.connect({ port: ingest.port });
     await refused(client.publish('nobody-knows'), 'NetStream.Publish.Failed');
     assert.match(client.statuses.at(-1).description, /try again/);
     await push.stop();
-    rig.mariadb.start();
+    rig.data.mariadb.start();
     await waitFor('MySQL is back', async () => (await fetch(`${ingest.admin}/readyz`)).ok, 20000);
 });
 

@@ -7,11 +7,10 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { freePort } from '../../deploy/stack/ports.mjs';
-import { repo } from '../../deploy/stack/servers.mjs';
+import { binary, repo } from '../../deploy/stack/servers.mjs';
 import { recipes } from '../../deploy/stack/services.mjs';
 import { waitFor } from '../lib/fixture.mjs';
 
-const binDir = path.resolve(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'));
 const deploy = (file) => path.join(repo, 'deploy', file);
 const started = [];
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-monitoring-'));
@@ -47,7 +46,7 @@ async function exposed() {
         const context = { ports: {}, secrets: { jwt: 'j', keySeal: 'k', hls: 'h', seal: 's', mysql: 'm' }, mysqlUrl: 'mysql://u:p@127.0.0.1:1/d', mediaRedisUrl: 'redis://127.0.0.1:1',
             rtmpUrl: 'rtmp://localhost/live', rtmpHost: '127.0.0.1', graceMs: 60000, storeDir: dir, runDir: dir, purgeUrl: 'http://127.0.0.1:1/purge' };
         for (const port of Object.keys(recipe.ports ?? {})) context.ports[port] = await freePort();
-        const child = spawn(path.join(binDir, service), [], { stdio: ['ignore', 'ignore', 'pipe'],
+        const child = spawn(binary(service), [], { stdio: ['ignore', 'ignore', 'pipe'],
             env: { PATH: process.env.PATH, HANABI_REDIS_URL: 'redis://127.0.0.1:1', HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`, ...recipe.env(context) } });
         started.push(child);
         let stderr = '';

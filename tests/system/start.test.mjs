@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { freePort } from '../../deploy/stack/ports.mjs';
+import { binary } from '../../deploy/stack/servers.mjs';
 import { recipes } from '../../deploy/stack/services.mjs';
-import { bareEnv, binary, configTable } from '../lib/config_table.mjs';
+import { bareEnv, configTable } from '../lib/config_table.mjs';
 import { waitFor } from '../lib/fixture.mjs';
 
 const goodValue = ({ name, type }) => {

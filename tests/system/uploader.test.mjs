@@ -20,7 +20,7 @@ before(async () => { rig = await UploaderRig.start({ uploaders: 2, env: { HANABI
 
 test('segments become playlists, in order, and the broadcast live', async () => {
     const t = await newBroadcast().open(), watch = new PlaylistWatch(rig, t.id), published = [];
-    const ears = new RedisClient(rig.statePort);
+    const ears = new RedisClient(rig.data.redisPort);
     await ears.subscribe(keys.CHANNEL_SEGMENT_PUBLISHED, (_, message) => published.push(JSON.parse(message)));
     await t.push({ thumbnail: true });
     await waitFor('live', async () => await state(t.id) === 'live');
@@ -178,7 +178,7 @@ test('the store away: nothing is lost, parts outlive their expiry on the spool',
 
 test('MariaDB away: publishing goes on, rows come later', async () => {
     const t = await newBroadcast().open();
-    await rig.mariadb.stop('SIGKILL');
+    await rig.data.mariadb.stop('SIGKILL');
     for (let i = 0; i < 20; i += 1) await t.push();
     await waitFor('published', () => length(t.id) === 20);
     await waitFor('readyz names it', async () => (await rig.ready()).missing?.mysql);
@@ -193,7 +193,7 @@ test('MariaDB away: publishing goes on, rows come later', async () => {
     await t.final();
     await closed(t.id);
     assert.notEqual(await uploads(t.id), null, 'stays queued until the rows are saved');
-    rig.mariadb.start();
+    rig.data.mariadb.start();
     await waitFor('rows', async () => (await rig.sql(`SELECT COUNT(*), COUNT(DISTINCT sequence), MAX(sequence) FROM segments WHERE broadcast_id='${t.id}'`))[0].join() === '21,21,20', 30000);
     await waitFor('left the queue', async () => await uploads(t.id) === null, 15000);
 });
