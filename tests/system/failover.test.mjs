@@ -6,8 +6,8 @@ import path from 'node:path';
 import { before, test } from 'node:test';
 import { Crowd } from '../lib/crowd.mjs';
 import { FailoverStack } from '../lib/failover_stack.mjs';
-import { HlsMonitor } from '../lib/hls_monitor.mjs';
-import { api, freshStack, newBroadcast, programmeFile, pushFile, waitFor, waitForState } from '../lib/fixture.mjs';
+import { api, freshStack, newBroadcast, programmeFile, waitFor } from '../lib/fixture.mjs';
+import { onAir } from '../lib/on_air.mjs';
 
 const isLong = process.env.HANABI_LONG === 'yes';
 let stack;
@@ -18,13 +18,7 @@ before(async () => {
 });
 
 test('Sentinel failover and loss of the MariaDB primary during a broadcast', { timeout: 180000 }, async (t) => {
-    const broadcast = await newBroadcast(stack, 'Failover');
-    const monitor = new HlsMonitor(broadcast.playback);
-    monitor.start();
-    const pusher = pushFile(broadcast.pushUrl, file);
-    t.after(async () => { await pusher.kill(); await monitor.stop(); });
-    await waitForState(stack, broadcast.id, 'live', 15000);
-    await waitFor('segments', () => monitor.newest()?.segments.length >= 3, 20000);
+    const { broadcast, monitor } = await onAir(t, stack, file);
     const crowd = await Crowd.join(stack, broadcast, 6);
     t.after(() => crowd.close());
     crowd.start();

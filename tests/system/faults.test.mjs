@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
-import { HlsMonitor } from '../lib/hls_monitor.mjs';
-import { freshStack, newBroadcast, programmeFile, pushFile, sleep, status, tcpProxy, waitFor, waitForState } from '../lib/fixture.mjs';
+import { freshStack, programmeFile, pushFile, sleep, status, tcpProxy, waitFor, waitForState } from '../lib/fixture.mjs';
+import { onAir } from '../lib/on_air.mjs';
 
 const GRACE_MS = 12000;
 let stack;
@@ -13,18 +13,6 @@ before(async () => {
     file = await programmeFile(120);
     stack = await freshStack({ graceMs: GRACE_MS, services: { transcoder: 2, 'segment-uploader': 2, ingest: 1 } });
 });
-
-/** A broadcast that is live with at least `segments` segments, its monitor and its pusher. */
-async function onAir(t, { segments = 3, url = (broadcast) => broadcast.pushUrl } = {}) {
-    const broadcast = await newBroadcast(stack, t.name);
-    const monitor = new HlsMonitor(broadcast.playback);
-    monitor.start();
-    const pusher = pushFile(url(broadcast), file);
-    t.after(async () => { await pusher.kill(); await monitor.stop(); });
-    await waitForState(stack, broadcast.id, 'live', 15000);
-    await waitFor('segments', () => monitor.newest()?.segments.length >= segments, 20000);
-    return { broadcast, monitor, pusher };
-}
 
 const through = (proxy) => (broadcast) => broadcast.pushUrl.replace(/:\d+\//, `:${proxy.port}/`);
 
@@ -47,7 +35,7 @@ const dependenciesUp = async () => { stack.servers.mariadb.start(); stack.servic
 for (const without of [false, true]) {
     const condition = without ? ', with MariaDB and live-api stopped' : '';
     test(`the pusher is killed${condition}: suspended within 1 s, and the picture comes back`, { timeout: 120000 }, async (t) => {
-        const { broadcast, monitor, pusher } = await onAir(t);
+        const { broadcast, monitor, pusher } = await onAir(t, stack, file);
         if (without) { await dependenciesDown(); t.after(dependenciesUp); }
         await pusher.kill();
         const took = await waitForState(stack, broadcast.id, 'suspended', 5000);
@@ -60,7 +48,7 @@ for (const without of [false, true]) {
 
     test(`the line goes silent without closing${condition}: suspended within 4 s, and the picture comes back`, { timeout: 120000 }, async (t) => {
         const proxy = await tcpProxy(stack.ports.rtmp, (fn) => t.after(fn));
-        const { broadcast, monitor } = await onAir(t, { url: through(proxy) });
+        const { broadcast, monitor } = await onAir(t, stack, file, { url: through(proxy) });
         if (without) { await dependenciesDown(); t.after(dependenciesUp); }
         proxy.blackHole();
         const took = await waitForState(stack, broadcast.id, 'suspended', 8000);
@@ -72,7 +60,7 @@ for (const without of [false, true]) {
     });
 
     test(`the whole ingest process is killed${condition}: suspended within 4 s, and the picture comes back`, { timeout: 120000 }, async (t) => {
-        const { broadcast, monitor } = await onAir(t);
+        const { broadcast, monitor } = await onAir(t, stack, file);
         if (without) { await dependenciesDown(); t.after(dependenciesUp); }
         stack.service('ingest').kill('SIGKILL');
         const took = await waitForState(stack, broadcast.id, 'suspended', 8000);
@@ -86,7 +74,7 @@ for (const without of [false, true]) {
 
 for (const victim of [null, 'transcoder', 'segment-uploader', 'ingest']) {
     test(`the grace ends${victim ? ` and ${victim} was killed in that time` : ''}: ENDLIST and ended`, { timeout: 90000 }, async (t) => {
-        const { broadcast, monitor, pusher } = await onAir(t);
+        const { broadcast, monitor, pusher } = await onAir(t, stack, file);
         await pusher.kill();
         const suspendedAt = Date.now();
         await waitForState(stack, broadcast.id, 'suspended', 5000);
@@ -124,7 +112,7 @@ const kills = {
 };
 for (const [what, kill] of Object.entries(kills)) {
     test(`SIGKILL of ${what} in mid-broadcast: no hole, every rule holds`, { timeout: 90000 }, async (t) => {
-        const { broadcast, monitor } = await onAir(t);
+        const { broadcast, monitor } = await onAir(t, stack, file);
         const from = Date.now();
         const before = monitor.newest().segments.at(-1).sequence;
         await kill(broadcast.id);

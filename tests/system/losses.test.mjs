@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { before, test } from 'node:test';
 import { HlsMonitor } from '../lib/hls_monitor.mjs';
-import { freshStack, newBroadcast, programmeFile, pushFile, run, sleep, status, waitFor, waitForState } from '../lib/fixture.mjs';
+import { freshStack, programmeFile, run, sleep, status, waitFor, waitForState } from '../lib/fixture.mjs';
+import { onAir } from '../lib/on_air.mjs';
 
 let stack;
 let file;
@@ -11,17 +12,6 @@ before(async () => {
     file = await programmeFile(120);
     stack = await freshStack({ graceMs: 60000 });
 });
-
-async function onAir(t) {
-    const broadcast = await newBroadcast(stack, t.name);
-    const monitor = new HlsMonitor(broadcast.playback);
-    monitor.start();
-    const pusher = pushFile(broadcast.pushUrl, file);
-    t.after(async () => { await pusher.kill(); await monitor.stop(); });
-    await waitForState(stack, broadcast.id, 'live', 15000);
-    await waitFor('segments', () => monitor.newest()?.segments.length >= 3, 20000);
-    return { broadcast, monitor, pusher };
-}
 
 const readyz = async (service) => {
     const answer = await fetch(`${stack.adminUrl(service)}/readyz`);
@@ -33,7 +23,7 @@ const mysql = async (sql) => (await run('mariadb', ['--protocol=tcp', '-h', '127
 
 for (const which of ['redis', 'mediaRedis']) {
     test(`${which} is killed and comes back empty: the broadcast comes back by itself`, { timeout: 120000 }, async (t) => {
-        const { broadcast, monitor } = await onAir(t);
+        const { broadcast, monitor } = await onAir(t, stack, file);
         const versionBefore = (await status(stack, broadcast.id)).version;
         // Right behind a new playlist: a segment that was queued and not fetched yet would be lost with Redis, and leave a hole.
         const shown = monitor.newest().segments.at(-1).sequence;
@@ -55,7 +45,7 @@ for (const which of ['redis', 'mediaRedis']) {
 }
 
 test('MariaDB is away for 30 s: nobody sees it, and its rows are complete afterwards', { timeout: 150000 }, async (t) => {
-    const { broadcast, monitor } = await onAir(t);
+    const { broadcast, monitor } = await onAir(t, stack, file);
     const from = Date.now();
     await stack.servers.mariadb.stop('SIGKILL');
     const named = await waitFor('readyz names it', async () => { const r = await readyz('segment-uploader'); return r.status === 503 && r; }, 10000);
@@ -74,7 +64,7 @@ test('MariaDB is away for 30 s: nobody sees it, and its rows are complete afterw
 });
 
 test('the store is away for 60 s: what was made meanwhile is there afterwards, in order', { timeout: 200000 }, async (t) => {
-    const { broadcast, monitor } = await onAir(t);
+    const { broadcast, monitor } = await onAir(t, stack, file);
     // A file in the place of the broadcast's folder: nothing can be written, as root too.
     const folder = `${stack.storeDir}/live`;
     await monitor.stop();
