@@ -3,55 +3,21 @@
 // same for all (lib/chat_load), and Redis on core 1. A delivery is one comment that one viewer has got, counted by the viewer.
 //   node tests/bench/chat.mjs [fanout] [quiet] [idle]        (all three when none is named)
 // Needs `apt-get install libnginx-mod-nchan`; installs Socket.IO from tests/bench/package-lock.json.
-import { execFile, spawn } from 'node:child_process';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
-import { redisServer } from '../../deploy/stack/servers.mjs';
 import { ChatRig, secret } from '../lib/chat.mjs';
 import { chatLoad } from '../lib/chat_load.mjs';
+import { DataServers } from '../lib/data_servers.mjs';
+import { Bench, pin, run, sleep, usage } from './rig.mjs';
 
-const run = promisify(execFile);
 const here = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname);
 const parts = process.argv.slice(2).length ? process.argv.slice(2) : ['fanout', 'quiet', 'idle'];
 const VIEWERS = 2000;
 const IDLE = Number(process.env.BENCH_IDLE ?? 15000);
 const P99_MS = 250;
-const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-bench-chat-'));
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const children = new Set();
-
-function start(command, args) {
-    const log = fs.openSync(path.join(dir, `${path.basename(args.at(-1))}.log`), 'a');
-    const child = spawn(command, args, { stdio: ['ignore', log, log] });
-    fs.closeSync(log);
-    children.add(child);
-    return child;
-}
-
-async function end(child) {
-    const closed = child.exitCode ?? child.signalCode ?? new Promise((resolve) => child.once('close', resolve));
-    child.kill();
-    await closed;
-    children.delete(child);
-}
-
-const pin = (pid, core) => run('taskset', ['-a', '-cp', String(core), String(pid)]);
-const family = (pid) => [pid, ...fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)];
-
-/** CPU seconds and resident bytes of a process and its children. */
-function usage(pid) {
-    let cpu = 0;
-    let rss = 0;
-    for (const id of family(pid)) {
-        const fields = fs.readFileSync(`/proc/${id}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
-        cpu += (Number(fields[11]) + Number(fields[12])) / 100;
-        rss += Number(fields[21]) * 4096;
-    }
-    return { cpu, rss };
-}
+const bench = new Bench('chat');
+const { dir } = bench;
 
 /** What the kernel holds for sockets, epoll and the rest: slab and socket buffers, in bytes, of the whole machine. */
 function kernelBytes() {
@@ -81,12 +47,9 @@ async function hanabi() {
 
 /** The same Redis as ours: one that has a write on disk before it answers. */
 async function redis() {
-    const port = await freePort();
-    const server = redisServer({ name: 'redis', port, dir: path.join(dir, `redis-${port}`), logFile: path.join(dir, 'redis.log'), durable: true, restart: false });
-    server.start();
-    await waitForPort(port);
-    await pin(server.pid, 1);
-    return { port, server };
+    const data = await DataServers.start(fs.mkdtempSync(path.join(dir, 'redis-')), { mysql: false, restart: false });
+    await pin(data.redis.pid, 1);
+    return data;
 }
 
 async function nchan() {
@@ -97,20 +60,20 @@ async function nchan() {
     fs.writeFileSync(path.join(home, 'nginx.conf'), `${process.getuid() === 0 ? 'user root;' : ''} daemon off; worker_processes 1; pid ${home}/pid; error_log ${home}/error.log warn;
 load_module /usr/lib/nginx/modules/ngx_nchan_module.so; worker_rlimit_nofile 20000; events { worker_connections 18000; }
 http { access_log off; client_body_temp_path ${home}/b; proxy_temp_path ${home}/p; fastcgi_temp_path ${home}/f; uwsgi_temp_path ${home}/u; scgi_temp_path ${home}/s;
-upstream bus { nchan_redis_server redis://127.0.0.1:${bus.port}; }
+upstream bus { nchan_redis_server redis://127.0.0.1:${bus.redisPort}; }
 server { listen 127.0.0.1:${port} backlog=4096; location = /room { nchan_pubsub websocket; nchan_channel_id room; nchan_redis_pass bus; nchan_subscriber_first_message newest; nchan_message_timeout 5s; } } }`);
-    const child = start('taskset', ['-c', '0', '/usr/sbin/nginx', '-e', `${home}/error.log`, '-p', home, '-c', `${home}/nginx.conf`]);
+    const child = bench.start(0, '/usr/sbin/nginx', ['-e', `${home}/error.log`, '-p', home, '-c', `${home}/nginx.conf`]);
     await waitForPort(port);
     await sleep(500); // until its Redis is connected: there is nothing to ask
-    return { name: 'nchan + Redis', protocol: 'nchan', port, path: '/room', pid: child.pid, stop: async () => { await end(child); await bus.server.stop(); }, rates: [10, 30, 60, 90] };
+    return { name: 'nchan + Redis', protocol: 'nchan', port, path: '/room', pid: child.pid, stop: async () => { await bench.stop(child); await bus.stop(); }, rates: [10, 30, 60, 90] };
 }
 
 async function socketio() {
     const bus = await redis();
     const port = await freePort();
-    const child = start('taskset', ['-c', '0', process.execPath, path.join(here, 'socketio_server.mjs'), String(port), String(bus.port)]);
+    const child = bench.start(0, process.execPath, [path.join(here, 'socketio_server.mjs'), String(port), String(bus.redisPort)]);
     await waitForPort(port, 20000);
-    return { name: 'Socket.IO + Redis', protocol: 'socketio', port, path: '/socket.io/?EIO=4&transport=websocket', pid: child.pid, stop: async () => { await end(child); await bus.server.stop(); },
+    return { name: 'Socket.IO + Redis', protocol: 'socketio', port, path: '/socket.io/?EIO=4&transport=websocket', pid: child.pid, stop: async () => { await bench.stop(child); await bus.stop(); },
         rates: [10, 20, 30] };
 }
 
@@ -193,6 +156,5 @@ try {
             ['connects a second', 'connects', 0, ''], ['connects per second of its CPU', 'perCore', 0, '']]);
     }
 } finally {
-    for (const child of children) await end(child);
-    fs.rmSync(dir, { recursive: true, force: true });
+    await bench.end();
 }

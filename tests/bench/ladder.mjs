@@ -1,14 +1,11 @@
 // The ladder on one core: `transcoder file` beside ffmpeg with the same ladder and x264 options, in turn, in one run; quality by SSIM.
 // Usage: node tests/bench/ladder.mjs [rounds]
-import { execFile } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { promisify } from 'node:util';
+import { binary } from '../../deploy/stack/servers.mjs';
+import { median, run } from './rig.mjs';
 
-const run = promisify(execFile);
-const repo = path.resolve(path.dirname(new URL(import.meta.url).pathname), '../..');
-const transcoder = path.join(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'), 'transcoder');
 const rounds = Number(process.argv[2] ?? 3);
 const SECONDS = 30;
 const ladder = [['720p', 1280, 720, 2500], ['480p', 854, 480, 1200], ['360p', 640, 360, 700], ['240p', 426, 240, 350]];
@@ -27,7 +24,7 @@ async function cpuOf(command, args, env = {}) {
 const ours = (name, env = {}) => {
     const out = path.join(dir, name);
     fs.rmSync(out, { recursive: true, force: true });
-    return cpuOf(transcoder, ['file', source, out], { HANABI_LADDER: ladder.map(([n, , , kbps]) => `${n}:${kbps}`).join(','), ...env });
+    return cpuOf(binary('transcoder'), ['file', source, out], { HANABI_LADDER: ladder.map(([n, , , kbps]) => `${n}:${kbps}`).join(','), ...env });
 };
 
 const x264 = (kbps) => ['-c:v', 'libx264', '-preset', 'veryfast', '-b:v', `${kbps}k`, '-maxrate', `${kbps}k`, '-bufsize', `${kbps}k`, '-bf', '0', '-threads', '1',
@@ -64,7 +61,6 @@ for (let round = 1; round <= rounds; round += 1) {
     console.log(`round ${round}: ours ${a.toFixed(2)} s CPU (${(SECONDS / a).toFixed(2)}x real time)  ffmpeg ${b.toFixed(2)} s (${(SECONDS / b).toFixed(2)}x)  ratio ${(b / a).toFixed(2)}   `
         + `with pass-through ${c.toFixed(2)} s (${(SECONDS / c).toFixed(2)}x)  ratio ${(b / c).toFixed(2)}`);
 }
-const median = (list) => [...list].sort((x, y) => x - y)[Math.floor(list.length / 2)];
 console.log(`median: ${median(ratios).toFixed(2)} times as many ladders per core as ffmpeg re-encoding all (goal 1.1), ${median(passed).toFixed(2)} with pass-through (goal 2)`);
 for (const [name, width, height] of ladder) {
     const a = await ssim(join(path.join(dir, 'ours', name)), width, height);
