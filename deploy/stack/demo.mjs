@@ -1,8 +1,8 @@
 // The demo programme: a generated night sky with a running clock, broadcast over RTMP like anybody's, for as long as the stack runs.
-import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { startAudience } from './demo_audience.mjs';
+import { spawnBound } from './supervised.mjs';
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -35,7 +35,7 @@ export async function startDemo(stack) {
     const log = fs.openSync(path.join(stack.runDir, 'logs/demo.log'), 'a');
     const push = async () => {
         while (!stopped) {
-            child = spawn('ffmpeg', programmeArgs(`${broadcast.rtmp_url}/${broadcast.stream_key}`), { stdio: ['ignore', log, log] });
+            child = spawnBound('ffmpeg', programmeArgs(`${broadcast.rtmp_url}/${broadcast.stream_key}`), { stdio: ['ignore', log, log] });
             await new Promise((resolve) => child.once('close', resolve));
             if (!stopped) await sleep(1000);
         }

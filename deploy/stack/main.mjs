@@ -37,7 +37,7 @@ const certificate = process.env.HANABI_TLS_CERT || process.env.HANABI_TLS_KEY
     })) : null;
 
 const writeState = (stack, extra = {}) => fs.writeFileSync(stateFile, JSON.stringify({
-    supervisor: process.pid, processes: stack.all().filter((p) => p.pid).map((p) => ({ name: p.name, pid: p.pid, command: path.basename(p.options.command) })),
+    supervisor: process.pid, processes: stack.all().filter((p) => p.pid).map((p) => ({ name: p.name, pid: p.pid })),
     origin: stack.origin, secure_origin: stack.secureOrigin, rtmp_url: stack.rtmpUrl, ports: stack.ports, service_ports: stack.servicePorts, ...extra }, null, 2));
 
 let extra = { ready: false };

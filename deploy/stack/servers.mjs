@@ -91,7 +91,7 @@ export function nginxServer({ name, runDir, values, tls, logFile, ...rest }) {
     execFileSync(nginxBinary(), ['-t', '-q', '-p', dir, '-c', path.join(dir, 'nginx.conf')], { stdio: ['ignore', 'pipe', 'pipe'] });
     return new Supervised({ name, command: nginxBinary(), args: ['-p', dir, '-c', path.join(dir, 'nginx.conf')],
         // The fast way: a graceful stop waits for open WebSockets, and a master killed meanwhile would leave its workers behind.
-        logFile, stopSignal: 'SIGTERM', stopMs: 10000, ...rest });
+        logFile, stopSignal: 'SIGTERM', orphanSignal: 'SIGTERM', stopMs: 10000, ...rest });
 }
 
 export async function migrate(mysqlUrl) {

@@ -1,4 +1,4 @@
-// One process under supervision: logs to a file, is started again when it dies, can be stopped, killed, paused.
+// One process under supervision: logs to a file, is started again when it dies, can be stopped, killed, paused. None outlives us.
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 
@@ -6,13 +6,17 @@ const RESTART_MIN_MS = 100;
 const RESTART_MAX_MS = 5000;
 const STEADY_MS = 5000;
 
+/** spawn(), for a process that the kernel ends when this one is gone, however it went: what nobody supervises any more holds ports and memory. */
+export const spawnBound = (command, args, options, signal = 'SIGKILL') =>
+    spawn('setpriv', ['--pdeathsig', signal.replace(/^SIG/, ''), command, ...args], options); // setpriv becomes the command: the pid is its own
+
 export class Supervised {
     /**
      * @param {{name: string, command: string, args?: string[], env?: object, cwd?: string, logFile: string, restart?: boolean,
-     *          stopSignal?: string, stopMs?: number, onChange?: () => void}} options
+     *          stopSignal?: string, orphanSignal?: string, stopMs?: number, onChange?: () => void}} options
      */
     constructor(options) {
-        this.options = { args: [], restart: true, stopSignal: 'SIGTERM', stopMs: 12000, ...options };
+        this.options = { args: [], restart: true, stopSignal: 'SIGTERM', orphanSignal: 'SIGKILL', stopMs: 12000, ...options };
         this.name = options.name;
         this.child = null;
         this.wanted = false;
@@ -29,14 +33,14 @@ export class Supervised {
         if (this.child) return;
         const log = fs.openSync(this.options.logFile, 'a');
         const startedAt = Date.now();
-        const child = spawn(this.options.command, this.options.args,
-            { env: this.options.env ?? process.env, cwd: this.options.cwd, stdio: ['ignore', log, log] });
+        const child = spawnBound(this.options.command, this.options.args,
+            { env: this.options.env ?? process.env, cwd: this.options.cwd, stdio: ['ignore', log, log] }, this.options.orphanSignal);
         fs.closeSync(log);
         this.child = child;
         this.starts += 1;
         this.options.onChange?.();
         child.once('error', (error) => fs.appendFileSync(this.options.logFile, `${this.options.command}: ${error.message}\n`));
-        // 'close' also comes when the command could not be started at all.
+        // 'close' also comes when it could not be started at all.
         child.once('close', (code, signal) => {
             this.child = null;
             this.exits.push({ code, signal, at: Date.now() });

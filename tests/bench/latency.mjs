@@ -1,10 +1,10 @@
 // Delay from camera to page: every frame carries the time at which it was made (32 black or white fields), ffmpeg broadcasts it, Chromium
 // plays it on the watch page, and the fields are read back from the <video>. Usage: node tests/bench/latency.mjs [seconds]
-import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { startStack } from '../../deploy/stack/stack.mjs';
+import { spawnBound } from '../../deploy/stack/supervised.mjs';
 import { launchBrowser } from '../lib/browser.mjs';
 import { newBroadcast, sleep, waitFor } from '../lib/fixture.mjs';
 
@@ -29,7 +29,7 @@ function drawClock(frame, ms) {
 const runDir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-bench-latency-'));
 const stack = await startStack({ runDir });
 const broadcast = await newBroadcast(stack, 'latency');
-const ffmpeg = spawn('ffmpeg', ['-v', 'error', '-f', 'rawvideo', '-pixel_format', 'gray', '-video_size', `${WIDTH}x${HEIGHT}`, '-framerate', String(RATE), '-use_wallclock_as_timestamps', '1', '-i', '-',
+const ffmpeg = spawnBound('ffmpeg', ['-v', 'error', '-f', 'rawvideo', '-pixel_format', 'gray', '-video_size', `${WIDTH}x${HEIGHT}`, '-framerate', String(RATE), '-use_wallclock_as_timestamps', '1', '-i', '-',
     '-f', 'lavfi', '-re', '-i', 'sine=frequency=440:sample_rate=48000', '-pix_fmt', 'yuv420p', '-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-b:v', '800k',
     '-g', String(2 * RATE), '-c:a', 'aac', '-f', 'flv', broadcast.pushUrl], { stdio: ['pipe', 'inherit', 'inherit'] });
 const frame = Buffer.alloc(WIDTH * HEIGHT);

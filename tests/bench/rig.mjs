@@ -1,11 +1,12 @@
 // What benches share: a folder, processes on a core of their own that end with the bench, what they cost by the kernel's account, and nginx
 // `return 200` with wrk, the peer and the load of whatever answers HTTP.
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { waitForPort } from '../../deploy/stack/ports.mjs';
+import { spawnBound } from '../../deploy/stack/supervised.mjs';
 
 export const run = promisify(execFile);
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -37,7 +38,7 @@ export class Bench {
     /** A process on one core, by taskset, whose pid becomes its own. */
     start(core, command, args = [], env = {}) {
         const log = fs.openSync(this.file(`${path.basename(command)}.log`), 'a');
-        const child = spawn('taskset', ['-c', String(core), command, ...args], { stdio: ['ignore', log, log], env: { ...process.env, ...env } });
+        const child = spawnBound('taskset', ['-c', String(core), command, ...args], { stdio: ['ignore', log, log], env: { ...process.env, ...env } }, 'SIGTERM'); // nginx takes its workers along
         fs.closeSync(log);
         child.closed = new Promise((resolve) => child.once('close', () => { this.children.delete(child); resolve(); }));
         this.children.add(child);

@@ -1,11 +1,11 @@
 // A real S3 server for tests: Ceph's gateway on one monitor and one memory-backed OSD, all on loopback, in a folder of its own.
-import { spawn } from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
+import { spawnBound } from '../../deploy/stack/supervised.mjs';
 import { atEnd, run, waitFor } from './fixture.mjs';
 
 const sha256 = (data) => crypto.createHash('sha256').update(data).digest('hex');
@@ -56,7 +56,7 @@ rgw_thread_pool_size = 16
         const tool = (name, ...args) => run(name, ['-c', conf, ...args], { timeout: 60000 });
         const daemon = (name, ...args) => {
             const out = fs.openSync(at(`${name}.out`), 'a');
-            ceph.children.push(spawn(name, ['-c', conf, ...args, '-f'], { stdio: ['ignore', out, out] }));
+            ceph.children.push(spawnBound(name, ['-c', conf, ...args, '-f'], { stdio: ['ignore', out, out] }));
             fs.closeSync(out);
         };
         await tool('monmaptool', '--create', '--addv', 'a', `[v2:127.0.0.1:${monPort}]`, '--fsid', fsid, at('monmap'));

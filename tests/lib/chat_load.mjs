@@ -1,9 +1,9 @@
 // tests/lib/chat_load, built when needed: many viewers from one small process.
-import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { spawnBound } from '../../deploy/stack/supervised.mjs';
 import { run } from './fixture.mjs';
 
 const folder = path.join(path.dirname(fileURLToPath(import.meta.url)), 'chat_load');
@@ -29,7 +29,7 @@ export async function chatLoadProgram() {
 export async function chatLoad(ports, pathname, options, wrap = []) {
     const program = await chatLoadProgram();
     const command = [...wrap, program, ports.map((port) => `127.0.0.1:${port}`).join(), pathname, ...Object.entries(options).map(([name, value]) => `${name}=${value}`)];
-    const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawnBound(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
     let printed = '';
     let said = '';
     child.stdout.on('data', (data) => { printed += data; });

@@ -1,11 +1,12 @@
 // What system tests share: a stack of their own, a broadcast, somebody who pushes to it, and waiting by polling.
-import { spawn, execFile } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after } from 'node:test';
 import { promisify } from 'node:util';
 import { startStack } from '../../deploy/stack/stack.mjs';
+import { spawnBound } from '../../deploy/stack/supervised.mjs';
 
 export const run = promisify(execFile);
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -126,7 +127,7 @@ export async function programmeFile(seconds, options = {}) {
 export class Pusher {
     constructor(command, args) {
         this.stderr = '';
-        this.child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+        this.child = spawnBound(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
         this.child.stderr.on('data', (data) => { this.stderr = (this.stderr + data).slice(-20000); });
         this.exited = new Promise((resolve) => this.child.once('close', (code) => resolve(code)));
         this.startedAt = Date.now();

@@ -2,11 +2,11 @@
 // and nothing that outsiders or a Redis do makes it fall over.
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
-import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { freePort } from '../../deploy/stack/ports.mjs';
+import { spawnBound } from '../../deploy/stack/supervised.mjs';
 import { run, sleep, waitFor } from '../lib/fixture.mjs';
 import { IngestRig, keyHash } from '../lib/ingest_rig.mjs';
 import { RedisClient, keys } from '../lib/redis_client.mjs';
@@ -74,7 +74,7 @@ class RedisClientOnce {
 
 test('GStreamer (rtmp2sink) broadcasts', async () => {
     const b = await rig.broadcast();
-    const gst = spawn('gst-launch-1.0', ['-q', 'flvmux', 'name=mux', 'streamable=true', '!', 'rtmp2sink', `location=rtmp://127.0.0.1:${ingest.port}/live/${b.key}`,
+    const gst = spawnBound('gst-launch-1.0', ['-q', 'flvmux', 'name=mux', 'streamable=true', '!', 'rtmp2sink', `location=rtmp://127.0.0.1:${ingest.port}/live/${b.key}`,
         'videotestsrc', 'num-buffers=120', 'is-live=true', '!', 'video/x-raw,width=320,height=180,framerate=30/1', '!', 'x264enc', 'speed-preset=ultrafast', 'tune=zerolatency', 'key-int-max=30', '!', 'h264parse', '!', 'mux.',
         'audiotestsrc', 'is-live=true', 'num-buffers=190', '!', 'audio/x-raw,rate=48000,channels=2', '!', 'avenc_aac', '!', 'aacparse', '!', 'mux.'], { stdio: 'ignore' });
     try {

@@ -1,7 +1,7 @@
 // Alerts and dashboards against what the services really expose: promtool checks and tests the rules; every metric that a rule or a panel names
 // is found at some service's /metrics. The services run without Redis and MariaDB: their metrics are there from the start.
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -9,6 +9,7 @@ import { after, test } from 'node:test';
 import { freePort } from '../../deploy/stack/ports.mjs';
 import { binary, repo } from '../../deploy/stack/servers.mjs';
 import { recipes } from '../../deploy/stack/services.mjs';
+import { spawnBound } from '../../deploy/stack/supervised.mjs';
 import { waitFor } from '../lib/fixture.mjs';
 
 const deploy = (file) => path.join(repo, 'deploy', file);
@@ -46,7 +47,7 @@ async function exposed() {
         const context = { ports: {}, secrets: { jwt: 'j', keySeal: 'k', hls: 'h', seal: 's', mysql: 'm' }, mysqlUrl: 'mysql://u:p@127.0.0.1:1/d', mediaRedisUrl: 'redis://127.0.0.1:1',
             rtmpUrl: 'rtmp://localhost/live', rtmpHost: '127.0.0.1', graceMs: 60000, storeDir: dir, runDir: dir, purgeUrl: 'http://127.0.0.1:1/purge' };
         for (const port of Object.keys(recipe.ports ?? {})) context.ports[port] = await freePort();
-        const child = spawn(binary(service), [], { stdio: ['ignore', 'ignore', 'pipe'],
+        const child = spawnBound(binary(service), [], { stdio: ['ignore', 'ignore', 'pipe'],
             env: { PATH: process.env.PATH, HANABI_REDIS_URL: 'redis://127.0.0.1:1', HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`, ...recipe.env(context) } });
         started.push(child);
         let stderr = '';

@@ -1,11 +1,12 @@
 // How every service starts: with a variable missing or malformed it says one clear sentence and ends. Generated from the services' own
 // configuration tables (--help), so a new variable is tested the day it is added. No Redis or MariaDB is needed to refuse.
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { freePort } from '../../deploy/stack/ports.mjs';
 import { binary } from '../../deploy/stack/servers.mjs';
 import { recipes } from '../../deploy/stack/services.mjs';
+import { spawnBound } from '../../deploy/stack/supervised.mjs';
 import { bareEnv, configTable } from '../lib/config_table.mjs';
 import { waitFor } from '../lib/fixture.mjs';
 
@@ -63,7 +64,7 @@ test('--health: says whether the instance with this environment works', async ()
     const before = ask();
     assert.equal(before.status, 1);
     assert.match(before.stderr, /admin port/);
-    const service = spawn(binary('burst-status'), [], { env, stdio: 'ignore' });
+    const service = spawnBound(binary('burst-status'), [], { env, stdio: 'ignore' });
     try {
         // Works, though it is not ready: Redis is not there. An orchestrator must not kill it for that.
         await waitFor('healthy', () => ask().status === 0);
