@@ -10,7 +10,7 @@ import { Supervised } from '../../deploy/stack/supervised.mjs';
 import { secrets } from './api_rig.mjs';
 import { DataServers } from './data_servers.mjs';
 import { atEnd, checkLogs, removeFolder, run, waitFor } from './fixture.mjs';
-import { RedisClient, scriptText } from './redis_client.mjs';
+import { RedisClient, keys, scriptText } from './redis_client.mjs';
 
 const SEGMENT_MS = 2000;
 
@@ -110,7 +110,7 @@ export class ArchiveRig {
     }
 
     waitArchived(id, timeoutMs = 20000) {
-        return waitFor(`${id} is archived`, async () => (await this.redis.command('HGET', `hanabi:broadcast:${id}`, 'state')) === 'archived', timeoutMs, 50);
+        return waitFor(`${id} is archived`, async () => (await this.redis.command('HGET', `${keys.KEY_BROADCAST}${id}`, 'state')) === 'archived', timeoutMs, 50);
     }
 
     file(id, name) { return fs.readFileSync(path.join(this.storeDir, 'live', id, name), 'utf8'); }

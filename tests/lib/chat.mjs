@@ -10,6 +10,7 @@ import { Supervised } from '../../deploy/stack/supervised.mjs';
 import { DataServers } from './data_servers.mjs';
 import { removeFolder, run, waitFor } from './fixture.mjs';
 import { signToken } from './token.mjs';
+import { keys } from './redis_client.mjs';
 
 export const secret = 'chat-test-secret';
 
@@ -121,7 +122,7 @@ export class ChatRig {
     sql(text) { return this.data.sql(text); }
 
     async broadcast(id, owner = 'owner') {
-        await this.cli('HSET', `hanabi:broadcast:${id}`, 'state', 'live', 'owner_id', owner, 'version', '1');
+        await this.cli('HSET', `${keys.KEY_BROADCAST}${id}`, 'state', 'live', 'owner_id', owner, 'version', '1');
         return id;
     }
 
@@ -134,7 +135,7 @@ export class ChatRig {
             VALUES ('${kind}', '${subject}', '${object}', ${text}, (SELECT version FROM settings_version WHERE id = 1), 'test', ${at})
             ON DUPLICATE KEY UPDATE value = VALUES(value), version = VALUES(version), updated_at_ms = VALUES(updated_at_ms);
             COMMIT; SELECT version FROM settings_version WHERE id = 1`));
-        if (publish) await this.cli('PUBLISH', 'hanabi:setting', JSON.stringify({ type: 'setting', version, kind, subject, object, value, at_ms: at }));
+        if (publish) await this.cli('PUBLISH', keys.CHANNEL_SETTING, JSON.stringify({ type: 'setting', version, kind, subject, object, value, at_ms: at }));
         return version;
     }
 

@@ -100,7 +100,7 @@ test('the API: one archive, the list, and nothing of a broadcast that is not the
 
 test('deleted comments are not replayed, and what has not come to MySQL is waited for', async () => {
     const segments = makeSegments(Date.now() - 20000, [5], 0);
-    await rig.redis.command('ZADD', 'hanabi:uploads', '1', 'late');
+    await rig.redis.command('ZADD', keys.KEY_UPLOADS, '1', 'late');
     await rig.redis.command('SET', `${keys.KEY_LOVE}late`, '7');
     await rig.seedBroadcast('late', segments, { endedAtMs: Date.now() });
     const append = scriptText('chat_append');
@@ -112,16 +112,16 @@ test('deleted comments are not replayed, and what has not come to MySQL is waite
     const before = (await call('GET', '/api/v1/archives/late')).json;
     assert.deepEqual([before.state, before.playback_url, before.chat_index_url, before.duration_ms], ['ended', null, null, null]);
     await waitFor('it is old enough', async () => Date.now() - Number(await rig.sql("SELECT ended_at_ms FROM broadcasts WHERE id = 'late'")) > 3000, 5000);
-    assert.equal(await rig.redis.command('HGET', 'hanabi:broadcast:late', 'state'), 'ended', 'segments are still to come');
-    await rig.redis.command('ZREM', 'hanabi:uploads', 'late');
+    assert.equal(await rig.redis.command('HGET', `${keys.KEY_BROADCAST}late`, 'state'), 'ended', 'segments are still to come');
+    await rig.redis.command('ZREM', keys.KEY_UPLOADS, 'late');
     await waitFor('a look', async () => Number(/hanabi_archive_unarchived_seconds ([\d.e+-]+)/.exec(await (await fetch(`${service.admin}/metrics`)).text())[1]) > 4.5, 5000);
-    assert.equal(await rig.redis.command('HGET', 'hanabi:broadcast:late', 'state'), 'ended', 'a gift is still to come');
+    assert.equal(await rig.redis.command('HGET', `${keys.KEY_BROADCAST}late`, 'state'), 'ended', 'a gift is still to come');
     await rig.sql('DELETE FROM outbox');
     await rig.sql(`INSERT INTO love_ticks VALUES ('late', ${segments[0].wallMs + 500}, 3), ('late', ${segments[1].wallMs + 250}, 7)`);
     const looks = async () => Number(/hanabi_archive_unarchived_seconds ([\d.e+-]+)/.exec(await (await fetch(`${service.admin}/metrics`)).text())[1]);
     const then = await looks();
     await waitFor('two more looks', async () => await looks() > then + 2, 5000);
-    assert.equal(await rig.redis.command('HGET', 'hanabi:broadcast:late', 'state'), 'ended', 'hearts are still to come');
+    assert.equal(await rig.redis.command('HGET', `${keys.KEY_BROADCAST}late`, 'state'), 'ended', 'hearts are still to come');
     await rig.redis.command('DEL', `${keys.KEY_LOVE}late`);
     await rig.waitArchived('late');
     assert.deepEqual(readReplay('late').events.map(({ type, text, total, media_ms: mediaMs }) => [type, text ?? total, mediaMs]), [['love', 3, 500], ['love', 7, 2250], ['comment', 'kind', 10000]]);
@@ -153,7 +153,7 @@ test('killed after each step and started again: the same files, byte for byte', 
             const victim = await rig.add({ HANABI_ARCHIVE_DIE_AFTER: step }, { restart: false });
             await waitFor(`it dies after ${step}`, () => victim.exits.length > 0, 15000);
             assert.equal(victim.exits[0].signal, 'SIGKILL');
-            const state = await rig.redis.command('HGET', `hanabi:broadcast:kill-${step}`, 'state');
+            const state = await rig.redis.command('HGET', `${keys.KEY_BROADCAST}kill-${step}`, 'state');
             assert.equal(state, step === 'say' ? 'archived' : 'ended');
         }
         service = await rig.add();

@@ -8,6 +8,7 @@ import { ArchiveRig, makeSegments, mediaOf } from '../lib/archive_rig.mjs';
 import { CephGateway, faultyProxy } from '../lib/ceph.mjs';
 import { run, waitFor } from '../lib/fixture.mjs';
 import { parseMaster, parseMedia } from '../lib/hls.mjs';
+import { keys } from '../lib/redis_client.mjs';
 
 let ceph;
 let proxy;
@@ -51,7 +52,7 @@ test('made while the store is overloaded, then cuts uploads: every comment once 
     proxy.mode = 'slow';
     service = await rig.add({ HANABI_STORE_URL: `s3://videos/some/prefix?endpoint=http://127.0.0.1:${proxy.port}&region=us-east-1`, HANABI_S3_ACCESS_KEY: ceph.accessKey, HANABI_S3_SECRET_KEY: ceph.secretKey });
     await waitFor('503 SlowDown', () => proxy.slowed > 3, 20000);
-    assert.equal(await rig.redis.command('HGET', 'hanabi:broadcast:s3', 'state'), 'ended');
+    assert.equal(await rig.redis.command('HGET', `${keys.KEY_BROADCAST}s3`, 'state'), 'ended');
     proxy.mode = 'cut';
     await waitFor('cut uploads', () => proxy.cut > 1, 20000);
     proxy.mode = 'pass';

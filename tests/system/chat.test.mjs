@@ -4,7 +4,7 @@ import net from 'node:net';
 import { after, before, test } from 'node:test';
 import { ChatRig, token } from '../lib/chat.mjs';
 import { AsyncApi } from '../lib/contract.mjs';
-import { RedisClient } from '../lib/redis_client.mjs';
+import { RedisClient, keys } from '../lib/redis_client.mjs';
 import { sleep, waitFor } from '../lib/fixture.mjs';
 
 const rig = new ChatRig();
@@ -27,7 +27,7 @@ async function fill(broadcast, count, prefix = 'viewer') {
 }
 
 const log = async (broadcast) => {
-    const lines = (await rig.cli('--json', 'XRANGE', `hanabi:chat:log:${broadcast}`, '-', '+'));
+    const lines = (await rig.cli('--json', 'XRANGE', `${keys.KEY_CHAT_LOG}${broadcast}`, '-', '+'));
     return JSON.parse(lines).map(([id, fields]) => ({ id, room: fields[1], event: JSON.parse(`{${fields[3]}`) }));
 };
 
@@ -62,7 +62,7 @@ test('an acknowledged comment is in the log at that moment', async () => {
     const viewer = await rig.viewer(one, 'acks', { as: 'alice' }).ready();
     for (let i = 0; i < 20; i += 1) {
         const { id } = await viewer.say(`n ${i}`);
-        assert.equal(JSON.parse(await rig.cli('--json', 'XRANGE', 'hanabi:chat:log:acks', id, id)).length, 1);
+        assert.equal(JSON.parse(await rig.cli('--json', 'XRANGE', `${keys.KEY_CHAT_LOG}acks`, id, id)).length, 1);
     }
 });
 
@@ -75,8 +75,8 @@ test('the broadcaster is heard in all rooms and sees them all; so are messages o
     await idol.say('hello everybody');
     await Promise.all(viewers.map((viewer) => viewer.say(`from ${viewer.user}`)));
     const love = { type: 'love', total: 12, at_ms: 1 };
-    await rig.cli('PUBLISH', 'hanabi:chat:all:all', JSON.stringify([love]));
-    await rig.cli('PUBLISH', 'hanabi:broadcast', JSON.stringify({ type: 'state', id: 'all', state: 'suspended', version: 5, at_ms: 1, reason: 'silence' }));
+    await rig.cli('PUBLISH', `${keys.CHANNEL_CHAT_ALL}all`, JSON.stringify([love]));
+    await rig.cli('PUBLISH', keys.CHANNEL_BROADCAST, JSON.stringify({ type: 'state', id: 'all', state: 'suspended', version: 5, at_ms: 1, reason: 'silence' }));
     await waitFor('everything everywhere', () => [...viewers, idol, operator].every((viewer) => viewer.texts.includes('hello everybody') &&
         viewer.of('love').length === 1 && viewer.of('state')[0]?.state === 'suspended'));
     await waitFor('the broadcaster sees every room', () => viewers.every((viewer) => [idol, operator].every((seer) => seer.texts.includes(`from ${viewer.user}`))));
@@ -217,7 +217,7 @@ test('a process is killed: its viewers come back elsewhere, miss nothing and get
         assert.deepEqual(got, acknowledged.slice(acknowledged.indexOf(got[0])));
         assert.equal(viewer.hello.room, 0);
     }
-    await waitFor('three places are taken, not five', async () => await rig.cli('HGET', 'hanabi:chat:rooms:kill', 'total') === '3', 15000, 100);
+    await waitFor('three places are taken, not five', async () => await rig.cli('HGET', `${keys.KEY_CHAT_ROOMS}kill`, 'total') === '3', 15000, 100);
     await waitFor('and counted', () => stays.of('viewers').at(-1)?.now === 3);
     assert.equal(stays.of('viewers').at(-1).unique, 3);
 });
@@ -246,7 +246,7 @@ test('the subscription breaks again and again under load: nothing is missed, rep
     const talk = Promise.all(viewers.map(async (viewer) => {
         for (let i = 0; !isOver; i += 1) await viewer.say(`${viewer.user} ${i}`);
     }));
-    await rig.cli('HSET', 'hanabi:broadcast:broken', 'state', 'ended', 'version', '9'); // its message was lost
+    await rig.cli('HSET', `${keys.KEY_BROADCAST}broken`, 'state', 'ended', 'version', '9'); // its message was lost
     for (let i = 0; i < 10; i += 1) {
         await sleep(150);
         await rig.cli('CLIENT', 'KILL', 'TYPE', 'pubsub');
@@ -499,6 +499,6 @@ test('SIGTERM sends the viewers away and ends the process', async () => {
     for (let i = 0; i < 5; i += 1) viewers.push(await rig.viewer(chat, 'drain', { as: `d${i}` }).ready());
     await chat.process.stop();
     assert.deepEqual(await Promise.all(viewers.map((viewer) => viewer.closed)), [1001, 1001, 1001, 1001, 1001]);
-    assert.equal(await rig.cli('HGET', 'hanabi:chat:rooms:drain', 'total'), '0');
+    assert.equal(await rig.cli('HGET', `${keys.KEY_CHAT_ROOMS}drain`, 'total'), '0');
     assert.equal(chat.process.exits.at(-1).code, 0);
 });

@@ -4,6 +4,7 @@ import { before, test } from 'node:test';
 import { ArchiveRig } from '../lib/archive_rig.mjs';
 import { Exports } from '../lib/exports.mjs';
 import { atEnd, sleep, waitFor } from '../lib/fixture.mjs';
+import { keys } from '../lib/redis_client.mjs';
 
 const HOUR_MS = 3600000;
 let rig;
@@ -19,7 +20,7 @@ const archive = (env = {}, options = {}) => rig.add({ HANABI_ARCHIVE_EXPORT_INTE
 
 /** Everything that MySQL has is in files. */
 const caughtUp = (timeoutMs = 30000) => waitFor('all is exported', async () => {
-    const moving = await rig.redis.command('ZCARD', 'hanabi:chat:moving');
+    const moving = await rig.redis.command('ZCARD', keys.KEY_CHAT_MOVING);
     return moving === 0 && (await rig.sql('SELECT (SELECT COUNT(*) FROM export_cursors WHERE is_pending) + (SELECT COUNT(*) FROM exports WHERE NOT is_done)')) === '0';
 }, timeoutMs, 100);
 
