@@ -87,8 +87,7 @@ static bool is_up(const struct db *db)
     return false;
 }
 
-/* --- from the workers to the loop
- * ------------------------------------------------------------------------------------- */
+/* --- from the workers to the loop --- */
 
 static void post_done(struct db *db, struct queued_job *job, int code)
 {
@@ -126,8 +125,7 @@ static void on_done(evutil_socket_t fd, short events, void *context)
         run_done_callbacks(context);
 }
 
-/* --- workers (the mutex is held where the name ends in _locked)
- * ------------------------------------------------------- */
+/* --- workers (the mutex is held where the name ends in _locked) --- */
 
 static void set_state_locked(struct worker *worker, enum worker_state state)
 {
@@ -250,8 +248,7 @@ static void *work(void *context)
     return NULL;
 }
 
-/* --- the loop's side
- * -------------------------------------------------------------------------------------------------- */
+/* --- the loop's side --- */
 
 static void init_library(void)
 {

@@ -44,8 +44,7 @@ struct db_param db_bytes(const void *bytes, size_t len_bytes)
     return (struct db_param){.type = DB_PARAM_BYTES, .bytes = bytes, .len_bytes = len_bytes};
 }
 
-/* --- statements
- * ------------------------------------------------------------------------------------------------------- */
+/* --- statements --- */
 
 static void statement_clear(struct db_statement *statement)
 {
@@ -181,8 +180,7 @@ int db_exec(struct db_connection *connection, const char *sql, const struct db_p
     return 0;
 }
 
-/* --- results
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- results --- */
 
 /* Room for `len` bytes and a NUL at the end of the text; NULL: the result is too large. */
 static char *text_reserve(struct db_result *result, size_t len)

@@ -107,8 +107,7 @@ static void set_socket_options(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout, sizeof(user_timeout));
 }
 
-/* --- an open line
- * ----------------------------------------------------------------------------------------------------- */
+/* --- an open line --- */
 
 /* Hands out every whole reply. False: the connection ended meanwhile. */
 static bool deliver_replies(struct redis_connection *connection)
@@ -230,8 +229,7 @@ static void open_stream(struct redis_connection *connection, int fd)
         report_open(connection);
 }
 
-/* --- connecting
- * ------------------------------------------------------------------------------------------------------- */
+/* --- connecting --- */
 
 static void on_connect_result(evutil_socket_t fd, short events, void *context)
 {
@@ -380,8 +378,7 @@ void redis_connection_set_handlers(struct redis_connection *connection,
     connection->context = context;
 }
 
-/* --- sending
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- sending --- */
 
 static void free_sent_command(const void *data, size_t len, void *extra)
 {

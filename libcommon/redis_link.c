@@ -145,8 +145,7 @@ static size_t args_bytes(int count, const char *const *args, const size_t *lens)
     return bytes;
 }
 
-/* --- what a replica has
- * ----------------------------------------------------------------------------------------------- */
+/* --- what a replica has --- */
 
 /* The link's own questions: never refused, never held. */
 static void ask(struct redis_link *link, int64_t timeout_ms, redis_link_fn callback, int count, const char *const *args)
@@ -202,8 +201,7 @@ static void settle_more(struct redis_link *link)
         (const char *[]){"WAIT", "1", wait_ms});
 }
 
-/* --- while up
- * --------------------------------------------------------------------------------------------------------- */
+/* --- while up --- */
 
 static void on_check(evutil_socket_t fd, short events, void *context)
 {
@@ -299,8 +297,7 @@ static void on_watch(evutil_socket_t fd, short events, void *context)
         redis_sentinel_ask(link->loop, &link->url, link->options.connect_timeout_ms, on_watch_answer, link);
 }
 
-/* --- connecting and losing
- * -------------------------------------------------------------------------------------------- */
+/* --- connecting and losing --- */
 
 static void on_retry(evutil_socket_t fd, short events, void *context)
 {
@@ -496,8 +493,7 @@ size_t redis_link_pending_bytes(const struct redis_link *link)
     return link->pending.bytes;
 }
 
-/* --- sending
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- sending --- */
 
 void redis_link_command_within(struct redis_link *link, int64_t timeout_ms, redis_link_fn callback, void *context,
                                int count, const char *const *args, const size_t *lens)

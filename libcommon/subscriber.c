@@ -112,8 +112,7 @@ static void back_off(struct subscriber *subscriber, const char *why)
     arm(subscriber, backoff_next_ms(&subscriber->backoff));
 }
 
-/* --- asking whether it still works
- * ------------------------------------------------------------------------------------ */
+/* --- asking whether it still works --- */
 
 static void publish_ping(struct subscriber *subscriber)
 {
@@ -174,8 +173,7 @@ static void on_timer(evutil_socket_t fd, short events, void *context)
     }
 }
 
-/* --- what arrives
- * ----------------------------------------------------------------------------------------------------- */
+/* --- what arrives --- */
 
 static void on_confirmed(struct subscriber *subscriber)
 {
@@ -248,8 +246,7 @@ static void on_closed(const char *why, void *context)
     back_off(context, why);
 }
 
-/* --- connecting
- * ------------------------------------------------------------------------------------------------------- */
+/* --- connecting --- */
 
 static void send_subscribe(struct subscriber *subscriber, const char *const *names, size_t count)
 {

@@ -13,8 +13,7 @@
 #define SLOW_MODE_MAX_S  600
 #define WORDS_EXPIRE_MS  10000
 
-/* --- what a value may be
- * ---------------------------------------------------------------------------------------------- */
+/* --- what a value may be --- */
 
 static bool refuse(char *why, size_t why_size, const char *sentence)
 {
@@ -109,8 +108,7 @@ const struct setting_kind *setting_kind_of(enum setting_kind_id id)
     return &kinds[id];
 }
 
-/* --- the message
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the message --- */
 
 /* An empty string is fine here: some kinds have no subject or no object. */
 static int copy_member(const json_t *root, const char *name, char out[ID_SIZE])

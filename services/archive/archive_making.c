@@ -95,8 +95,7 @@ static void die_if_told(const struct archive_making *making)
         raise(SIGKILL);
 }
 
-/* --- what a step does on a database worker
- * --------------------------------------------------------------------------------- */
+/* --- what a step does on a database worker --- */
 
 static void add_output(struct archive_making *making, const char *file, const char *type, char *text, size_t len_bytes)
 {
@@ -187,8 +186,7 @@ static void run(struct db_connection *connection, void *context)
     }
 }
 
-/* --- who watched
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- who watched --- */
 
 static void submit(struct archive_making *making);
 
@@ -205,8 +203,7 @@ static void on_audience(int code, const redisReply *reply, void *context)
     submit(making);
 }
 
-/* --- the state
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- the state --- */
 
 static void on_said(int code, const redisReply *reply, void *context)
 {
@@ -230,8 +227,7 @@ static void on_said(int code, const redisReply *reply, void *context)
     }
 }
 
-/* --- from step to step
- * ----------------------------------------------------------------------------------------------------- */
+/* --- from step to step --- */
 
 static void after_plan(struct archive_making *making)
 {

@@ -61,8 +61,7 @@ static bool must_stop(const struct archive_sweeper *sweeper)
     return sweeper->is_draining || sweeper->is_lost || !sweeper->archive->store;
 }
 
-/* --- objects, then their rows
- * ---------------------------------------------------------------------------------------------- */
+/* --- objects, then their rows --- */
 
 static void run_rows(struct db_connection *connection, void *context)
 {
@@ -147,8 +146,7 @@ static void next_objects(struct archive_sweeper *sweeper)
         fail(sweeper, db_strerror(DB_FULL));
 }
 
-/* --- whose turn it is
- * ------------------------------------------------------------------------------------------------------ */
+/* --- whose turn it is --- */
 
 static void on_lost(struct lease *lease, void *context)
 {
@@ -265,8 +263,7 @@ static void on_timer(evutil_socket_t fd, short events, void *context)
         rest(sweeper);
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- life --- */
 
 struct archive_sweeper *archive_sweeper_create(struct archive *archive)
 {

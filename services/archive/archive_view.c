@@ -82,8 +82,7 @@ int archive_view_list(struct db_connection *connection, const struct archive_que
     return code;
 }
 
-/* --- as JSON
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- as JSON --- */
 
 bool archive_view_exists(const struct archive_view *view)
 {

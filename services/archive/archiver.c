@@ -66,8 +66,7 @@ static void arm(struct archiver *archiver, int64_t delay_ms)
         evtimer_add(archiver->timer, &delay);
 }
 
-/* --- one broadcast
- * --------------------------------------------------------------------------------------------------------- */
+/* --- one broadcast --- */
 
 static void drop(struct candidate *candidate)
 {
@@ -200,8 +199,7 @@ static void consider(struct archiver *archiver, const char *id, int64_t ended_at
     redis_link_commandf(archiver->archive->state, on_streams, candidate, "ZSCORE " KEY_STREAMS " %s", id);
 }
 
-/* --- looking
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- looking --- */
 
 static void run_look(struct db_connection *connection, void *context)
 {
@@ -274,8 +272,7 @@ static void on_timer(evutil_socket_t fd, short events, void *context)
     }
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- life --- */
 
 struct archiver *archiver_create(struct archive *archive)
 {

@@ -104,8 +104,7 @@ static void die_if_told(const struct export_work *work, const char *step)
         raise(SIGKILL);
 }
 
-/* --- the end of a batch
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the end of a batch --- */
 
 /* If it does not come to this, the next batch's will do it too. */
 static void trim_stream(struct export_work *work)
@@ -155,8 +154,7 @@ static void finish(struct export_work *work)
         fail(work, "finish", db_strerror(DB_FULL));
 }
 
-/* --- its files
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- its files --- */
 
 static void on_put(int code, const char *why, void *context)
 {
@@ -204,8 +202,7 @@ static void put_files(struct export_work *work)
         finish(work); /* what was planned has gone since, with its archive */
 }
 
-/* --- its beginning
- * --------------------------------------------------------------------------------------------------------- */
+/* --- its beginning --- */
 
 static void run_take(struct db_connection *connection, void *context)
 {
@@ -363,8 +360,7 @@ static void on_timer(evutil_socket_t fd, short events, void *context)
     lease_try_acquire(service_loop(archive->service), archive->state, &options, on_acquired, work);
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------------------------------ */
+/* --- life --- */
 
 static void work_init(struct export_work *work, struct exporter *exporter, const struct export_source *source)
 {

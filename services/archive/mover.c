@@ -95,8 +95,7 @@ static void retry_later(struct log_move *move, const char *what, const char *why
         arm(move->retry, RETRY_MS);
 }
 
-/* --- saying so
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- saying so --- */
 
 static void on_said(int code, const redisReply *reply, void *context)
 {
@@ -121,8 +120,7 @@ static void say_moved(struct log_move *move)
                       (const char *[]){move->id, lease_token(move->lease), move->moved, entries, tail}, NULL);
 }
 
-/* --- writing
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- writing --- */
 
 static void batch_free(struct batch *batch)
 {
@@ -157,8 +155,7 @@ static void done(int code, void *context)
         say_moved(move);
 }
 
-/* --- reading
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 static const char *field_of(const redisReply *fields, const char *name, size_t *len)
 {
@@ -222,8 +219,7 @@ static void read_batch(struct log_move *move)
         (const char *[]){"XRANGE", key_of(key, KEY_CHAT_LOG, move->id), from, "+", "COUNT", count}, NULL);
 }
 
-/* --- beginning
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- beginning --- */
 
 static void on_where(int code, const redisReply *reply, void *context)
 {

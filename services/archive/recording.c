@@ -39,8 +39,7 @@ int recording_begin(struct recording *recording)
     return 0;
 }
 
-/* --- a segment
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- a segment --- */
 
 /* Which rendition's object stands for `rendition` in this segment: its own, else the next smaller one, else the next
  * larger one, as it was live. */
@@ -96,8 +95,7 @@ int recording_add(struct recording *recording, struct timeline *timeline, const 
     return 0;
 }
 
-/* --- the texts
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- the texts --- */
 
 char *recording_multivariant(const struct recording *recording)
 {
@@ -147,8 +145,7 @@ char *recording_storyboard(struct recording *recording)
     return text;
 }
 
-/* --- from MySQL
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- from MySQL --- */
 
 static int load_renditions(struct db_connection *connection, const char *broadcast, struct recording *recording)
 {

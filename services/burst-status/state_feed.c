@@ -71,7 +71,7 @@ static void put(struct state_feed *feed, const char *id, enum broadcast_state st
     show_counts(feed);
 }
 
-/* --- the snapshot ---- */
+/* --- the snapshot --- */
 
 static void start_snapshot(struct state_feed *feed)
 {
@@ -184,7 +184,7 @@ static void read_page(struct state_feed *feed)
                         KEY_BROADCASTS, feed->page_until, (long long)feed->page_skip, (long long)PAGE);
 }
 
-/* --- events ---- */
+/* --- events --- */
 
 static void on_message(const char *channel, const char *message, size_t len_bytes, void *context)
 {
@@ -222,7 +222,7 @@ static void on_expire(evutil_socket_t fd, short what, void *context)
     show_counts(feed);
 }
 
-/* --- life ---- */
+/* --- life --- */
 
 static void make_metrics(struct state_feed *feed, struct metrics *metrics)
 {

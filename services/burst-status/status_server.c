@@ -71,7 +71,7 @@ struct status_server {
     char out[OUT_BYTES];
 };
 
-/* --- lives of connections ---- */
+/* --- lives of connections --- */
 
 static void set_deadline(struct status_server *server, struct connection *connection, struct connection_list *list,
                          int64_t within_ms)
@@ -148,7 +148,7 @@ static void start_lingering(struct status_server *server, struct connection *con
     set_deadline(server, connection, &server->lingering, LINGER_MS);
 }
 
-/* --- answering ---- */
+/* --- answering --- */
 
 static size_t answer(struct status_server *server, const struct status_request *request, char *out)
 {
@@ -236,7 +236,7 @@ static void work_on(struct status_server *server, struct connection *connection,
         set_deadline(server, connection, &server->idle, IDLE_MS);
 }
 
-/* --- events ---- */
+/* --- events --- */
 
 static void on_readable(struct status_server *server, struct connection *connection)
 {
@@ -398,7 +398,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
     after_batch(server);
 }
 
-/* --- life of the server ---- */
+/* --- life of the server --- */
 
 static void make_metrics(struct status_server *server, struct metrics *metrics)
 {

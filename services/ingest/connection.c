@@ -60,7 +60,7 @@ static void destroy(struct connection *connection)
     free(connection);
 }
 
-/* --- out -------------------------------------------------------------------------------------------------------- */
+/* --- out --- */
 
 /* False: the line is lost. */
 static bool flush(struct connection *connection)
@@ -84,7 +84,7 @@ static bool flush(struct connection *connection)
     return true;
 }
 
-/* --- the end ---------------------------------------------------------------------------------------------------- */
+/* --- the end --- */
 
 static void report(struct connection *connection, enum close_reason reason)
 {
@@ -125,7 +125,7 @@ static void end(struct connection *connection, enum close_reason reason)
     event_add(connection->readable, NULL);
 }
 
-/* --- in --------------------------------------------------------------------------------------------------------- */
+/* --- in --- */
 
 /* Media is read by the wheel, nothing while a key is looked up, everything else when it comes. */
 static void follow_state(struct connection *connection)
@@ -209,7 +209,7 @@ static void on_writable(evutil_socket_t fd, short events, void *context)
     }
 }
 
-/* --- publishing ------------------------------------------------------------------------------------------------- */
+/* --- publishing --- */
 
 static void on_publisher_open(void *context)
 {
@@ -260,7 +260,7 @@ static void on_unpublish(void *context)
     connection->publisher = NULL;
 }
 
-/* --- deadlines -------------------------------------------------------------------------------------------------- */
+/* --- deadlines --- */
 
 static enum close_reason overdue(const struct connection *connection, int64_t now_ms)
 {
@@ -298,7 +298,7 @@ static void visit(struct wheel_item *item, int64_t now_ms)
         end(connection, reason);
 }
 
-/* --- the beginning ---------------------------------------------------------------------------------------------- */
+/* --- the beginning --- */
 
 static void format_peer(const struct sockaddr *peer, char out[INET6_ADDRSTRLEN])
 {

@@ -100,7 +100,7 @@ enum close_reason publisher_add(struct publisher *publisher, const struct flv_ta
     return CLOSE_NONE;
 }
 
-/* --- still ours? ------------------------------------------------------------------------------------------------ */
+/* --- still ours? --- */
 
 /* Redis came back empty and has the broadcast again: same line, next session. */
 static void on_restored(enum close_reason reason, const struct session *session, void *context)
@@ -152,7 +152,7 @@ void publisher_tick(struct publisher *publisher, int64_t now_ms)
     session_touch(publisher->ingest->registry, &publisher->session, on_touched, publisher);
 }
 
-/* --- what others say -------------------------------------------------------------------------------------------- */
+/* --- what others say --- */
 
 /* During a takeover a broadcast may have two publishers here; `session` 0: any of them. */
 static struct publisher *find(struct ingest *ingest, const char *id, int64_t session)

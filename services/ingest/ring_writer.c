@@ -90,7 +90,7 @@ size_t ring_writer_buffered_bytes(const struct ring_writer *writer)
     return writer->group.capacity + writer->in_flight_bytes;
 }
 
-/* --- the gap ---------------------------------------------------------------------------------------------------- */
+/* --- the gap --- */
 
 static void note_loss(struct ring_writer *writer)
 {
@@ -110,7 +110,7 @@ static void drop_group(struct ring_writer *writer)
     buffer_clear(&writer->group);
 }
 
-/* --- to Redis --------------------------------------------------------------------------------------------------- */
+/* --- to Redis --- */
 
 static void on_added(int code, const struct redisReply *reply, void *context)
 {
@@ -226,7 +226,7 @@ void ring_writer_renumber(struct ring_writer *writer, int64_t session)
     writer->next_session = session;
 }
 
-/* --- gathering -------------------------------------------------------------------------------------------------- */
+/* --- gathering --- */
 
 static void append(struct ring_writer *writer, enum flv_tag_type type, uint32_t timestamp_ms, const uint8_t *body,
                    size_t len)

@@ -14,7 +14,7 @@ struct command {
 
 typedef enum close_reason (*command_fn)(struct rtmp_session *session, struct command *command);
 
-/* --- names ------------------------------------------------------------------------------------------------------ */
+/* --- names --- */
 
 /* The next path segment, without its slashes; empty at the end (or at a query). */
 static size_t next_segment(const char **at, char *out, size_t out_size)
@@ -54,7 +54,7 @@ void rtmp_stream_name_parse(const char *name, char key[RTMP_KEY_MAX])
         snprintf(key, RTMP_KEY_MAX, "%s", segment);
 }
 
-/* --- answers ---------------------------------------------------------------------------------------------------- */
+/* --- answers --- */
 
 static void send_result(struct rtmp_session *session, const struct command *command, double value)
 {
@@ -104,7 +104,7 @@ static void send_fc_status(struct rtmp_session *session, const char *command, co
     rtmp_send_status(&session->out, 0, command, 0, "status", code, "");
 }
 
-/* --- connect ---------------------------------------------------------------------------------------------------- */
+/* --- connect --- */
 
 struct connect_arguments {
     char app[512];
@@ -178,7 +178,7 @@ static enum close_reason handle_connect(struct rtmp_session *session, struct com
     return CLOSE_NONE;
 }
 
-/* --- streams ---------------------------------------------------------------------------------------------------- */
+/* --- streams --- */
 
 static enum close_reason handle_create_stream(struct rtmp_session *session, struct command *command)
 {

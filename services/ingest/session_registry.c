@@ -60,7 +60,7 @@ void session_registry_destroy(struct session_registry *registry)
     free(registry);
 }
 
-/* --- opening ---------------------------------------------------------------------------------------------------- */
+/* --- opening --- */
 
 static void take_step(struct session_opening *opening);
 
@@ -296,7 +296,7 @@ void session_open_cancel(struct session_opening *opening)
         free_opening(opening);
 }
 
-/* --- an open session -------------------------------------------------------------------------------------------- */
+/* --- an open session --- */
 
 struct touch {
     session_touched_fn callback;

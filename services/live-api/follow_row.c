@@ -9,7 +9,7 @@
 
 #define UNREAD_MAX 100
 
-/* --- follows ---- */
+/* --- follows --- */
 
 /* Of `sql`'s one row and column; 0 when there is none. */
 static int query_int(struct db_connection *connection, const char *sql, const struct db_param *params, size_t count,
@@ -168,7 +168,7 @@ int follow_row_which(struct db_connection *connection, const char *user_id, int6
     return code;
 }
 
-/* --- notices ---- */
+/* --- notices --- */
 
 int notice_row_insert(struct db_connection *connection, const char *broadcast_id, const char *owner_id, int64_t now_ms)
 {

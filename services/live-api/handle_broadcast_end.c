@@ -39,7 +39,7 @@ static void on_ended(int code, const redisReply *reply, void *context)
     free(job);
 }
 
-/* --- Redis does not know it: over for long, never there, or lost ---- */
+/* --- Redis does not know it: over for long, never there, or lost --- */
 
 static void run(struct db_connection *connection, void *context)
 {
@@ -71,7 +71,7 @@ static void done(int code, void *context)
     free(job);
 }
 
-/* --- the usual way ---- */
+/* --- the usual way --- */
 
 static void on_fetched(int code, const redisReply *reply, void *context)
 {

@@ -116,7 +116,7 @@ void handle_follow_get(struct http_request *request, void *context)
         start(api, request, &caller, FOLLOW_LOOK);
 }
 
-/* --- the list ---- */
+/* --- the list --- */
 
 struct follow_list_job {
     struct live_api *api;

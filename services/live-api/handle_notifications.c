@@ -132,7 +132,7 @@ void handle_notifications_get(struct http_request *request, void *context)
     ask(job);
 }
 
-/* --- read ---- */
+/* --- read --- */
 
 struct read_job {
     struct live_api *api;

@@ -25,7 +25,7 @@ struct oembed_job {
     int code;
 };
 
-/* --- the answer ---- */
+/* --- the answer --- */
 
 /* `text` for HTML, cut where it does not fit. */
 static void escape_html(const char *text, char *out, size_t out_size)
@@ -100,7 +100,7 @@ static void done(int code, void *context)
     free(job);
 }
 
-/* --- the question ---- */
+/* --- the question --- */
 
 /* Where the public finds us: as configured, else as the caller found us. */
 static void find_origin(const struct live_api *api, struct http_request *request, char *out, size_t out_size)

@@ -78,7 +78,7 @@ static json_t *webhook_to_json(const struct webhook *webhook)
     return object;
 }
 
-/* --- POST ---- */
+/* --- POST --- */
 
 /* A literal address that may not be reached is refused at once; what a name stands for is looked at at each delivery.
  */
@@ -236,7 +236,7 @@ void handle_webhook_post(struct http_request *request, void *context)
     free(job);
 }
 
-/* --- GET, DELETE ---- */
+/* --- GET, DELETE --- */
 
 /* NULL: the request has been answered. */
 static struct webhook_job *make_job(struct live_api *api, struct http_request *request)

@@ -63,7 +63,7 @@ static void answer(struct notice_waiters *waiters, struct waiter *waiter, const 
     free(waiter);
 }
 
-/* --- an announcement ---- */
+/* --- an announcement --- */
 
 static void run(struct db_connection *connection, void *context)
 {
@@ -165,7 +165,7 @@ void notice_waiters_announce(struct notice_waiters *waiters, const char *message
     }
 }
 
-/* --- who waits ---- */
+/* --- who waits --- */
 
 uint64_t notice_waiters_heard(const struct notice_waiters *waiters)
 {
@@ -253,7 +253,7 @@ void notice_waiters_destroy(struct notice_waiters *waiters)
     free(waiters);
 }
 
-/* --- the answer ---- */
+/* --- the answer --- */
 
 static json_t *notice_to_json(const struct notice_view *view)
 {

@@ -13,7 +13,7 @@
 
 #define GRAM_SIZE 16 /* "+g", two code points of six digits, "*" or a space */
 
-/* --- text ---- */
+/* --- text --- */
 
 char *search_normalise(const char *text)
 {
@@ -87,7 +87,7 @@ void search_query_clear(struct search_query *query)
     query->word_count = 0;
 }
 
-/* --- SQL ---- */
+/* --- SQL --- */
 
 static int write_document(struct db_connection *connection, const char *sql, const char *broadcast_id,
                           const char *title, const char *owner_name)
@@ -151,7 +151,7 @@ int search_run(struct db_connection *connection, const struct search_query *quer
     return code;
 }
 
-/* --- rows that are older than search ---- */
+/* --- rows that are older than search --- */
 
 #define INDEX_PAGE     200
 #define INDEX_RETRY_MS 5000

@@ -60,8 +60,7 @@ static void finish_one(struct save_job *job)
     }
 }
 
-/* --- one broadcast
- * --------------------------------------------------------------------------------------------------------- */
+/* --- one broadcast --- */
 
 static void run(struct db_connection *connection, void *context)
 {
@@ -115,8 +114,7 @@ static void on_fetched(int code, const redisReply *reply, void *context)
     }
 }
 
-/* --- a round
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- a round --- */
 
 static void on_members(int code, const redisReply *reply, void *context)
 {

@@ -54,7 +54,7 @@ struct webhook_outcome {
     const char *why;
 };
 
-/* --- webhook_row.c, on database workers; 0, a db_error or a webhook_error ---- */
+/* --- webhook_row.c, on database workers; 0, a db_error or a webhook_error --- */
 
 int webhook_row_insert(struct db_connection *connection, const struct webhook *webhook);
 int webhook_row_delete(struct db_connection *connection, const char *id, const char *owner_id);
@@ -75,7 +75,7 @@ int webhook_row_settle(struct db_connection *connection, const struct webhook_ta
 /* Drops what is over for WEBHOOK_DELIVERY_AGE_MS. */
 int webhook_row_prune(struct db_connection *connection, int64_t now_ms);
 
-/* --- webhook_sender.c, loop thread ---- */
+/* --- webhook_sender.c, loop thread --- */
 
 struct webhook_sender *webhook_sender_create(struct live_api *api);
 /* After the database is down. */

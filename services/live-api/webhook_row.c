@@ -20,7 +20,7 @@ static int finish(struct db_connection *connection, int code)
     return code;
 }
 
-/* --- webhooks ---- */
+/* --- webhooks --- */
 
 static int insert(struct db_connection *connection, const struct webhook *webhook)
 {
@@ -88,7 +88,7 @@ int webhook_row_list(struct db_connection *connection, const char *owner_id, str
     return code;
 }
 
-/* --- deliveries ---- */
+/* --- deliveries --- */
 
 int webhook_row_deliveries(struct db_connection *connection, const char *id, const char *owner_id, int64_t before,
                            size_t limit, struct webhook_delivery *deliveries, size_t *count)
@@ -168,7 +168,7 @@ int webhook_row_enqueue(struct db_connection *connection, const struct live_api 
     return code;
 }
 
-/* --- sending ---- */
+/* --- sending --- */
 
 static void fill_task(const struct db_result *result, size_t row, struct webhook_task *task)
 {

@@ -53,7 +53,7 @@ struct attempt {
 
 static void take(struct webhook_sender *sender);
 
-/* --- what became of it ---- */
+/* --- what became of it --- */
 
 static void finish(struct attempt *attempt)
 {
@@ -120,7 +120,7 @@ static void on_answer(int status, const char *why, struct blob *answer, void *co
     settle(context, status, why);
 }
 
-/* --- the request ---- */
+/* --- the request --- */
 
 static void send_attempt(struct webhook_sender *sender, struct webhook_task *task)
 {
@@ -161,7 +161,7 @@ static void send_attempt(struct webhook_sender *sender, struct webhook_task *tas
     blob_unref(body);
 }
 
-/* --- what is due ---- */
+/* --- what is due --- */
 
 static void run_take(struct db_connection *connection, void *context)
 {

@@ -30,8 +30,7 @@ static void job_free(struct job *job)
     free(job);
 }
 
-/* --- on a database worker
- * ------------------------------------------------------------------------------------------------- */
+/* --- on a database worker --- */
 
 static int check_count(struct db_connection *connection, const struct setting_change *change)
 {
@@ -103,8 +102,7 @@ int allowed_to_owner_of_broadcast(struct db_connection *connection, const struct
     return code;
 }
 
-/* --- back on the loop
- * ----------------------------------------------------------------------------------------------------- */
+/* --- back on the loop --- */
 
 static void answer_error(struct job *job, int code)
 {

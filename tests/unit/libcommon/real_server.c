@@ -84,8 +84,7 @@ static bool port_answers(int port)
     return answers;
 }
 
-/* --- processes
- * -------------------------------------------------------------------------------------------------------- */
+/* --- processes --- */
 
 static pid_t spawn(struct real_server *server)
 {
@@ -216,8 +215,7 @@ void real_server_destroy(struct real_server *server)
     free(server);
 }
 
-/* --- the servers
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the servers --- */
 
 static void add_redis_args(struct real_server *server)
 {

@@ -104,8 +104,7 @@ static int tear_down(void **state)
     "CREATE OR REPLACE TABLE t (id BIGINT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(20) UNIQUE, body LONGBLOB) "        \
     "ENGINE=InnoDB"
 
-/* --- what jobs can do
- * ------------------------------------------------------------------------------------------------- */
+/* --- what jobs can do --- */
 
 static void types_body(struct db_connection *c, struct job *job)
 {
@@ -315,8 +314,7 @@ static void test_statement_cache_is_bounded(void **state)
     assert_int_equal(job.result, 1);
 }
 
-/* --- what goes wrong
- * -------------------------------------------------------------------------------------------------- */
+/* --- what goes wrong --- */
 
 static void sleep_body(struct db_connection *c, struct job *job)
 {
