@@ -1,5 +1,7 @@
 #include "libcommon/http_route.h"
 
+#include "libcommon/url_part.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -39,29 +41,17 @@ bool http_route_matches(const char *pattern, const char *path, size_t path_len, 
     }
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 bool http_percent_decode(const char *text, size_t len, bool is_query, char *out)
 {
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
 
         if (c == '%') {
-            int high = i + 2 < len ? hex_digit(text[i + 1]) : -1;
-            int low = i + 2 < len ? hex_digit(text[i + 2]) : -1;
+            int byte = url_part_escape(text + i, text + len);
 
-            if (high < 0 || low < 0 || (high | low) == 0)
+            if (byte < 0)
                 return false;
-            c = (char)(high << 4 | low);
+            c = (char)byte;
             i += 2;
         } else if (c == '+' && is_query) {
             c = ' ';

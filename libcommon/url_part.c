@@ -26,6 +26,14 @@ static int hex_digit(char c)
     return -1;
 }
 
+int url_part_escape(const char *begin, const char *end)
+{
+    int high = end - begin > 2 ? hex_digit(begin[1]) : -1;
+    int low = end - begin > 2 ? hex_digit(begin[2]) : -1;
+
+    return high >= 0 && low >= 0 && (high | low) != 0 ? high << 4 | low : -1;
+}
+
 /* Passwords may hold '@', ':' and '/' as %40 and the like. */
 int url_part_decode(char *out, size_t out_size, const char *begin, const char *end)
 {
@@ -35,12 +43,11 @@ int url_part_decode(char *out, size_t out_size, const char *begin, const char *e
         char c = *p;
 
         if (c == '%') {
-            int high = end - p > 2 ? hex_digit(p[1]) : -1;
-            int low = end - p > 2 ? hex_digit(p[2]) : -1;
+            int byte = url_part_escape(p, end);
 
-            if (high < 0 || low < 0 || (high == 0 && low == 0))
+            if (byte < 0)
                 return -1;
-            c = (char)(high * 16 + low);
+            c = (char)byte;
             p += 2;
         }
         if (len + 1 >= out_size)
