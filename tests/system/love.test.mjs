@@ -6,32 +6,30 @@ import os from 'node:os';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { freePort, waitForPort } from '../../deploy/stack/ports.mjs';
-import { mariadbServer, migrate, redisServer, repo } from '../../deploy/stack/servers.mjs';
+import { binary } from '../../deploy/stack/servers.mjs';
 import { Supervised } from '../../deploy/stack/supervised.mjs';
-import { token } from '../lib/chat.mjs';
-import { atEnd, run, sleep, waitFor } from '../lib/fixture.mjs';
+import { secret, token } from '../lib/chat.mjs';
+import { DataServers } from '../lib/data_servers.mjs';
+import { atEnd, checkLogs, removeFolder, sleep, waitFor } from '../lib/fixture.mjs';
 import { RedisClient, goLive, keys, seedBroadcast } from '../lib/redis_client.mjs';
 
 const long = process.env.HANABI_LONG === 'yes';
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-love-'));
-const binDir = path.resolve(process.env.HANABI_BIN_DIR ?? path.join(repo, 'build/bin'));
-let redis;
-let redisPort;
-let mariadb;
-let mysqlPort;
+let data;
 const counters = [];
 const agent = new http.Agent({ keepAlive: true, maxSockets: 100 });
 
-const sql = async (text) => (await run('mariadb', ['--protocol=tcp', '-h', '127.0.0.1', '-P', String(mysqlPort), '-u', 'hanabi', 'hanabi', '-BNe', text],
-    { env: { ...process.env, MYSQL_PWD: 'pw' }, maxBuffer: 64 << 20 })).stdout.trim();
+const sql = (text) => data.sql(text);
 const numbers = async (text) => new Map((await sql(text)).split('\n').filter(Boolean).map((line) => line.split('\t')).map(([key, value]) => [key, Number(value)]));
+/** All that Redis holds of a broadcast's hearts. */
+const keysOf = (id) => Object.entries(keys).filter(([name, key]) => name.startsWith('KEY_LOVE') && key.endsWith(':')).map(([, key]) => key + id);
 
 async function addCounter(env = {}) {
     const [port, admin] = [await freePort(), await freePort()];
     const name = `love-${counters.length}`;
-    const counter = new Supervised({ name, command: path.join(binDir, 'love-counter'), logFile: path.join(dir, `${name}.log`), restartMs: 50, env: { PATH: process.env.PATH,
+    const counter = new Supervised({ name, command: binary('love-counter'), logFile: path.join(dir, `${name}.log`), env: { PATH: process.env.PATH,
         ASAN_OPTIONS: 'abort_on_error=1:detect_leaks=1', UBSAN_OPTIONS: 'print_stacktrace=1', HANABI_LOVE_LISTEN: `127.0.0.1:${port}`, HANABI_ADMIN_LISTEN: `127.0.0.1:${admin}`,
-        HANABI_REDIS_URL: `redis://127.0.0.1:${redisPort}`, HANABI_MYSQL_URL: `mysql://hanabi:pw@127.0.0.1:${mysqlPort}/hanabi`, HANABI_JWT_SECRET: 'chat-test-secret', HANABI_INSTANCE: name, ...env } });
+        HANABI_REDIS_URL: data.redisUrl, HANABI_MYSQL_URL: data.mysqlUrl, HANABI_JWT_SECRET: secret, HANABI_INSTANCE: name, ...env } });
     Object.assign(counter, { port, admin });
     counters.push(counter);
     counter.start();
@@ -56,21 +54,13 @@ function call(counter, method, pathname, { as, body, raw } = {}) {
 }
 
 before(async () => {
-    [redisPort, mysqlPort] = [await freePort(), await freePort()];
-    redis = redisServer({ name: 'redis', port: redisPort, dir: path.join(dir, 'redis'), logFile: path.join(dir, 'redis.log'), durable: true });
-    mariadb = await mariadbServer({ name: 'mariadb', port: mysqlPort, dir: path.join(dir, 'mysql'), logFile: path.join(dir, 'mariadb.log'), user: 'hanabi', password: 'pw', database: 'hanabi' });
-    redis.start();
-    mariadb.start();
-    await Promise.all([waitForPort(redisPort), waitForPort(mysqlPort, 60000)]);
-    await migrate(`mysql://hanabi:pw@127.0.0.1:${mysqlPort}/hanabi`);
+    data = await DataServers.start(dir);
     atEnd(async () => {
         agent.destroy();
         await Promise.all(counters.map((counter) => counter.stop()));
-        const logs = counters.map((counter) => fs.readFileSync(counter.options.logFile, 'utf8')).join('\n');
-        await Promise.all([redis.stop(), mariadb.stop()]);
-        if (!process.env.HANABI_KEEP_RUN) fs.rmSync(dir, { recursive: true, force: true });
-        else console.log(`kept: ${dir}`);
-        assert.doesNotMatch(logs, /Sanitizer|runtime error/, logs.slice(-5000));
+        await data.stop();
+        checkLogs(counters.map((counter) => counter.options.logFile));
+        removeFolder(dir);
     });
     await addCounter();
     const uncapped = { HANABI_LOVE_RATE_PER_S: '100000', HANABI_LOVE_BURST: '10000000', HANABI_LOVE_BATCHES_PER_S: '100000', HANABI_LOVE_BATCHES_BURST: '10000000' };
@@ -80,7 +70,7 @@ before(async () => {
 
 test('a batch, its resend, the total, the ranking; what is wrong is told', async () => {
     const [counter, other] = counters;
-    const client = new RedisClient(redisPort);
+    const client = new RedisClient(data.redisPort);
     await seedBroadcast(client, 'hearts', { state: 'live' });
     await seedBroadcast(client, 'later');
     await seedBroadcast(client, 'before', { state: 'ended' });
@@ -118,7 +108,7 @@ test('a batch, its resend, the total, the ranking; what is wrong is told', async
 });
 
 test('a name longer than a row holds is cut: it does not keep everybody\'s hearts out of MySQL', async () => {
-    const client = new RedisClient(redisPort);
+    const client = new RedisClient(data.redisPort);
     await seedBroadcast(client, 'names', { state: 'live' });
     for (const as of [token('long', { name: 'é'.repeat(150) }), token('short')])
         assert.equal((await call(counters[0], 'POST', 'names/loves', { as, body: { batch_id: 'n', count: 3 } })).status, 200);
@@ -127,7 +117,7 @@ test('a name longer than a row holds is cut: it does not keep everybody\'s heart
 });
 
 test('the cap is honest: it says how many counted, then when to come back', async () => {
-    const client = new RedisClient(redisPort);
+    const client = new RedisClient(data.redisPort);
     await seedBroadcast(client, 'capped', { state: 'live' });
     client.close();
     const eve = token('eve');
@@ -143,7 +133,7 @@ test('the cap is honest: it says how many counted, then when to come back', asyn
 });
 
 test('whoever sends single taps is told to add them up: what is remembered of one user stays small, and a resend is still harmless', async (t) => {
-    const client = new RedisClient(redisPort);
+    const client = new RedisClient(data.redisPort);
     await seedBroadcast(client, 'single', { state: 'live' });
     const eve = token('eve');
     const tap = (batch, as = eve) => call(counters[0], 'POST', 'single/loves', { as, body: { batch_id: batch, count: 1 } });
@@ -179,11 +169,11 @@ test('whoever sends single taps is told to add them up: what is remembered of on
 });
 
 test('the chat hears the total once a second from one of the instances, and it only rises', async () => {
-    const client = new RedisClient(redisPort);
-    const listener = new RedisClient(redisPort);
+    const client = new RedisClient(data.redisPort);
+    const listener = new RedisClient(data.redisPort);
     await seedBroadcast(client, 'heard', { state: 'live' });
     const told = [];
-    await listener.subscribe('hanabi:chat:all:heard', (channel, message) => told.push(...JSON.parse(message)));
+    await listener.subscribe(`${keys.CHANNEL_CHAT_ALL}heard`, (channel, message) => told.push(...JSON.parse(message)));
     const eve = token('eve');
     for (let i = 0; i < 30; i += 1) {
         await call(counters[1 + (i % 2)], 'POST', 'heard/loves', { as: eve, body: { batch_id: `b${i}`, count: 2 } });
@@ -199,11 +189,11 @@ test('the chat hears the total once a second from one of the instances, and it o
 
 /** Redis loses all its data, and comes back. */
 async function loseRedis() {
-    await redis.stop();
+    await data.redis.stop();
     fs.rmSync(path.join(dir, 'redis'), { recursive: true });
     fs.mkdirSync(path.join(dir, 'redis'));
-    redis.start();
-    await waitForPort(redisPort);
+    data.redis.start();
+    await waitForPort(data.redisPort);
 }
 
 /** A broadcast of MySQL that was on air, put back as live-api does; on air again. */
@@ -213,7 +203,7 @@ async function restoreBroadcast(client, id) {
 }
 
 test('Redis comes back empty: no total falls, and in the end every heart of before and after is there', { timeout: 60000 }, async (t) => {
-    let client = new RedisClient(redisPort);
+    let client = new RedisClient(data.redisPort);
     await seedBroadcast(client, 'lost', { state: 'live' });
     await sql("INSERT IGNORE INTO users VALUES ('owner', 'owner', 'viewer', 1); INSERT INTO broadcasts (id, owner_id, title, state, version, created_at_ms) VALUES ('lost', 'owner', 't', 'live', 1, 1)");
     const expected = new Map();
@@ -246,8 +236,8 @@ test('Redis comes back empty: no total falls, and in the end every heart of befo
         }
     })();
     await loseRedis();
-    client = new RedisClient(redisPort);
-    const listener = new RedisClient(redisPort);
+    client = new RedisClient(data.redisPort);
+    const listener = new RedisClient(data.redisPort);
     const told = [];
     await listener.subscribe(`${keys.CHANNEL_CHAT_ALL}lost`, (channel, message) => told.push(...JSON.parse(message)));
     await sleep(300);
@@ -262,14 +252,14 @@ test('Redis comes back empty: no total falls, and in the end every heart of befo
     client.close();
 
     // Again, with MariaDB away: taps count, nothing is told until what was there is there again.
-    await Promise.all([mariadb.stop(), loseRedis()]);
-    client = new RedisClient(redisPort);
+    await Promise.all([data.mariadb.stop(), loseRedis()]);
+    client = new RedisClient(data.redisPort);
     await restoreBroadcast(client, 'lost');
     const known = sum;
     await tap('ann', 'c', 9);
     assert.equal((await client.hash(`${keys.KEY_LOVE}lost`)).published, undefined, 'a part is not told');
-    mariadb.start();
-    await waitForPort(mysqlPort, 60000);
+    data.mariadb.start();
+    await waitForPort(data.mysqlPort, 60000);
     await waitFor('the whole', async () => Number((await client.hash(`${keys.KEY_LOVE}lost`)).published) === known + 9, 20000, 50);
     watching = false;
     await watch;
@@ -279,12 +269,12 @@ test('Redis comes back empty: no total falls, and in the end every heart of befo
     await waitFor('settled', async () => (await sql("SELECT settled_at_ms IS NOT NULL FROM loves WHERE broadcast_id = 'lost'")) === '1', 20000, 100);
     assert.equal(Number(await sql("SELECT total FROM loves WHERE broadcast_id = 'lost'")), sum);
     assert.deepEqual(await numbers("SELECT user_id, taps FROM love_users WHERE broadcast_id = 'lost'"), expected);
-    await waitFor('Redis is freed', async () => (await client.command('KEYS', 'hanabi:love:*lost')).length === 0, 20000, 200);
+    await waitFor('Redis is freed', async () => await client.command('EXISTS', ...keysOf('lost')) === 0, 20000, 200);
     client.close();
 });
 
 test('200 clients while love-counter, Redis and MariaDB are killed: MySQL has exactly what was acknowledged', { timeout: long ? 600000 : 150000 }, async (t) => {
-    const setup = new RedisClient(redisPort);
+    const setup = new RedisClient(data.redisPort);
     await seedBroadcast(setup, 'storm', { state: 'live' });
     setup.close();
     const [clients, batches] = [200, long ? 500 : 60];
@@ -317,7 +307,7 @@ test('200 clients while love-counter, Redis and MariaDB are killed: MySQL has ex
     };
     const working = Promise.all(Array.from({ length: clients }, (_, number) => client(number)));
     let kills = 0;
-    const victims = [() => counters[1].kill('SIGKILL'), () => redis.kill('SIGKILL'), () => counters[2].kill('SIGKILL'), () => mariadb.kill('SIGKILL')];
+    const victims = [() => counters[1].kill('SIGKILL'), () => data.redis.kill('SIGKILL'), () => counters[2].kill('SIGKILL'), () => data.mariadb.kill('SIGKILL')];
     const killing = (async () => {
         while (finished < clients && kills < (long ? 60 : 12)) {
             await sleep(300 + Math.random() * 900);
@@ -328,16 +318,16 @@ test('200 clients while love-counter, Redis and MariaDB are killed: MySQL has ex
     await working;
     await killing;
     const total = [...acknowledged.values()].reduce((sum, value) => sum + value, 0);
-    await Promise.all([waitForPort(redisPort), waitForPort(mysqlPort, 60000)]);
+    await Promise.all([waitForPort(data.redisPort), waitForPort(data.mysqlPort, 60000)]);
     const after = await waitFor('Redis has loaded its data', async () => {
-        const client = new RedisClient(redisPort);
+        const client = new RedisClient(data.redisPort);
         try { await client.script('broadcast_end', 'storm', 'owner'); return client; } catch (error) { client.close(); throw error; }
     });
     await waitFor('settled', async () => (await sql("SELECT settled_at_ms IS NOT NULL FROM loves WHERE broadcast_id = 'storm'")) === '1', 60000, 200);
     assert.equal(Number(await sql("SELECT total FROM loves WHERE broadcast_id = 'storm'")), total);
     assert.deepEqual(await numbers("SELECT user_id, taps FROM love_users WHERE broadcast_id = 'storm'"), acknowledged);
     assert.deepEqual(await numbers("SELECT user_id, SUM(taps) FROM love_taps WHERE broadcast_id = 'storm' GROUP BY user_id"), acknowledged, 'and for the export, tap by tap');
-    await waitFor('Redis is freed', async () => (await after.command('KEYS', 'hanabi:love:*storm')).length === 0, 20000, 200);
+    await waitFor('Redis is freed', async () => await after.command('EXISTS', ...keysOf('storm')) === 0, 20000, 200);
     const ticks = (await sql("SELECT at_ms, total FROM love_ticks WHERE broadcast_id = 'storm' ORDER BY at_ms")).split('\n').map((line) => line.split('\t').map(Number));
     for (let i = 1; i < ticks.length; i += 1) assert.ok(ticks[i][1] >= ticks[i - 1][1], 'ticks rise');
     assert.equal(ticks.at(-1)[1], total);
