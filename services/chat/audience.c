@@ -114,6 +114,14 @@ static void push_frame(struct audience *audience, size_t first, size_t count, si
     account(audience, (long long)frame->len);
 }
 
+static void pace(struct audience *audience, int64_t now_ms)
+{
+    int64_t frame_ms = audience->worker->chat->config.frame_ms;
+    int64_t from_ms = audience->paced_ms > now_ms ? audience->paced_ms : now_ms;
+
+    audience->paced_ms = from_ms + frame_ms < now_ms + 2 * frame_ms ? from_ms + frame_ms : now_ms + 2 * frame_ms;
+}
+
 size_t audience_flush(struct audience *audience, int64_t now_ms)
 {
     size_t max_events = (size_t)audience->worker->chat->config.frame_events;
@@ -141,6 +149,7 @@ size_t audience_flush(struct audience *audience, int64_t now_ms)
         event_batch_unref(audience->pending[i].batch);
     audience->pending_count = 0;
     audience->flushed_ms = now_ms;
+    pace(audience, now_ms);
     audience->behind = audience->count;
     for (struct connection *connection = audience->first; connection; connection = connection->audience_next)
         if (!connection->is_held)
@@ -151,7 +160,7 @@ size_t audience_flush(struct audience *audience, int64_t now_ms)
 int64_t audience_due_ms(const struct audience *audience, int64_t now_ms)
 {
     int64_t frame_ms = audience->worker->chat->config.frame_ms;
-    int64_t first_ms = audience->flushed_ms + frame_ms, last_ms = audience->flushed_ms + BEHIND_FRAMES * frame_ms;
+    int64_t first_ms = audience->paced_ms - frame_ms, last_ms = audience->flushed_ms + BEHIND_FRAMES * frame_ms;
 
     if (first_ms < audience->worker->rest_until_ms)
         first_ms = audience->worker->rest_until_ms;

@@ -37,14 +37,16 @@ struct audience {
     } * pending;
     size_t pending_count, pending_capacity;
     int64_t flushed_ms;
+    int64_t paced_ms; /* until when the frames up to now are enough: at most two frame times ahead */
 };
 
 struct audience *audience_create(struct worker *worker, uint64_t id);
 void audience_destroy(struct audience *audience); /* nobody is in it any more */
 void audience_add(struct audience *audience, struct connection *connection);
 void audience_remove(struct audience *audience, struct connection *connection);
-/* When to flush it, or to ask again: frame_ms after the last frame, or later while most have not taken that one.
- * Another would only be one more to write, so what comes is gathered a little longer. */
+/* When to flush it, or to ask again: one frame in frame_ms, and one on top of that after a pause, so that in a quiet
+ * room nobody waits because the number of viewers, or another comment, has just gone out. Later while most have not
+ * taken the last one: another would only be one more to write, so what comes is gathered a little longer. */
 int64_t audience_due_ms(const struct audience *audience, int64_t now_ms);
 /* Events for all, to be flushed when the audience is due: in a quiet room, at once (worker_flush). */
 void audience_post(struct audience *audience, struct event_batch *batch, int64_t now_ms);

@@ -146,7 +146,8 @@ static int on_established(struct worker *worker, struct lws *wsi, struct connect
 
 /* --- sending --- */
 
-bool connection_send(struct connection *connection, const char *text, size_t len)
+/* False: it had more to take than it may, and is closed. */
+static bool queue(struct connection *connection, const char *text, size_t len)
 {
     struct private_frame *frame;
 
@@ -164,8 +165,19 @@ bool connection_send(struct connection *connection, const char *text, size_t len
     connection->private_last = &frame->next;
     connection->private_bytes += len;
     atomic_fetch_add_explicit(&connection->worker->chat->queued_bytes, (long long)len, memory_order_relaxed);
-    worker_want_writable(connection, clock_monotonic_ms());
     return true;
+}
+
+void connection_send(struct connection *connection, const char *text, size_t len)
+{
+    if (queue(connection, text, len))
+        worker_want_writable(connection, clock_monotonic_ms());
+}
+
+void connection_send_now(struct connection *connection, const char *text, size_t len, int64_t now_ms)
+{
+    if (queue(connection, text, len))
+        connection_write_now(connection, now_ms);
 }
 
 static void drop_private(struct connection *connection)

@@ -61,8 +61,10 @@ void worker_audience_leave(struct connection *connection);
 
 /* connection.c: the websocket's life. */
 int connection_on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
-/* Copies. False: the private queue was full, the connection is about to be closed. */
-bool connection_send(struct connection *connection, const char *text, size_t len);
+/* Copies; it is written when the socket is writable. With a full private queue the connection is closed instead. */
+void connection_send(struct connection *connection, const char *text, size_t len);
+/* The same, written at once if that can be: not from inside of a callback of lws. */
+void connection_send_now(struct connection *connection, const char *text, size_t len, int64_t now_ms);
 void connection_close(struct connection *connection, int code, const char *text);
 /* All that waits for it, as far as the kernel takes it, without a turn of the loop and two epoll_ctl for each write;
  * the rest when the socket is writable again. Not from inside of a callback of lws. */

@@ -15,7 +15,7 @@ static void on_welcome(struct worker *worker, struct message *message, int64_t n
         audience_flush(audience, now_ms);
     connection->is_held = message->flag;
     audience_add(audience, connection);
-    connection_send(connection, message->text, message->len);
+    connection_send_now(connection, message->text, message->len, now_ms);
 }
 
 static void on_backlog(struct message *message, int64_t now_ms)
@@ -54,8 +54,7 @@ static void on_message(struct worker *worker, struct message *message, int64_t n
         on_backlog(message, now_ms);
         break;
     case MESSAGE_PRIVATE:
-        if (connection_send(connection, message->text, message->len))
-            connection_write_now(connection, now_ms);
+        connection_send_now(connection, message->text, message->len, now_ms);
         break;
     case MESSAGE_CLOSE:
         connection_close(connection, message->code, message->text);

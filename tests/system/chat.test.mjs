@@ -430,6 +430,20 @@ test('readers that never read lose their connection; the others notice nothing a
     for (const viewer of deaf) viewer.socket.terminate();
 });
 
+test('in a quiet room a comment goes out at once, also right behind another; a third waits for the frame time', async () => {
+    const frameMs = 1000;
+    const chat = await rig.chat({ ...env, HANABI_CHAT_FRAME_MS: String(frameMs), HANABI_CHAT_PRESENCE_MS: '60000' });
+    await rig.broadcast('quiet');
+    const talker = await rig.viewer(chat, 'quiet', { as: 'talker' }).ready();
+    await sleep(2 * frameMs);
+    const began = Date.now();
+    for (let i = 0; i < 3; i += 1) await talker.say(`comment ${i}`);
+    await waitFor('all three', () => talker.comments.length === 3, 5000);
+    const after = talker.comments.map((event) => event.got_ms - began);
+    assert.ok(after[1] < frameMs / 2, `${after} ms`);
+    assert.ok(after[2] >= frameMs - 100, `${after} ms`);
+});
+
 test('a flood is thinned for viewers, fairly, the broadcaster never, and the log keeps everything', async () => {
     const chat = await rig.chat({ ...env, HANABI_CHAT_ROOM_SIZE: '100', HANABI_CHAT_ROOM_BUDGET: '10' });
     await rig.broadcast('flood', 'idol');
