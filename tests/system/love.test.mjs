@@ -86,11 +86,8 @@ test('a batch, its resend, the total, the ranking; what is wrong is told', async
     assert.deepEqual((await call(counter, 'GET', 'hearts/loves/ranking?limit=1', { as: ann })).json, { ranking: [{ user_id: 'bob', name: 'bob', count: 7 }], me: { rank: 2, count: 5 } });
     for (const id of ['silent', 'later']) assert.deepEqual((await call(counter, 'GET', `${id}/loves`)).json, { total: 0 }, id);
     assert.deepEqual((await call(counter, 'GET', 'silent/loves/ranking')).json, { ranking: [] });
-    // A name that is longer than its column must not hold up the others' hearts.
-    assert.equal((await tap({ batch_id: 'l1', count: 2 }, token('long', { name: 'ながい'.repeat(40) }))).status, 200);
-    await waitFor('it stands in MySQL', async () => (await sql("SELECT user_name FROM love_users WHERE broadcast_id = 'hearts' AND user_id = 'long'")) === 'ながい'.repeat(40).slice(0, 100), 5000, 50);
     // A page that is being left sends its token in the body.
-    assert.deepEqual((await call(counter, 'POST', 'hearts/loves', { body: { batch_id: 'a2', count: 1, token: ann } })).json, { accepted: 1, total: 15 });
+    assert.deepEqual((await call(counter, 'POST', 'hearts/loves', { body: { batch_id: 'a2', count: 1, token: ann } })).json, { accepted: 1, total: 13 });
     const refused = async (expected, code, ...args) => {
         const answer = await tap(...args);
         assert.deepEqual([answer.status, answer.json.error.code], [expected, code], JSON.stringify(answer.json));
