@@ -8,9 +8,10 @@
 #include "libcommon/http_auth.h"
 #include "libcommon/log.h"
 #include "proto/scripts.h"
-#include "reseeder.h"
 
 #include <hiredis/hiredis.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +40,43 @@ static void on_ended(int code, const redisReply *reply, void *context)
     free(job);
 }
 
-/* --- Redis does not know it: over for long, never there, or lost --- */
+static void end_in_redis(struct end_job *job)
+{
+    const char *by = strcmp(job->view.owner_id, job->caller.subject) == 0 ? "owner" : "operator";
+
+    redis_link_script(job->api->redis, &script_broadcast_end, on_ended, job, 3,
+                      (const char *[]){job->view.id, by, http_request_id(job->request)}, NULL);
+}
+
+/* --- Redis does not know it: over for long, waiting for longer than Redis keeps it, never there, or lost --- */
+
+static void on_restored(int code, const redisReply *reply, void *context)
+{
+    struct end_job *job = context;
+
+    if (code == 0) {
+        end_in_redis(job);
+    } else {
+        reply_unavailable(job->request, "Redis");
+        free(job);
+    }
+}
+
+/* It has to be in Redis to be ended there. Its stream key is over with it, so it comes back without. */
+static void restore(struct end_job *job)
+{
+    char created_ms[24], live_ms[24];
+    bool was_on_air = job->view.state != BROADCAST_SCHEDULED;
+
+    snprintf(created_ms, sizeof(created_ms), "%" PRId64, job->view.created_at_ms);
+    snprintf(live_ms, sizeof(live_ms), "%" PRId64, job->view.live_at_ms);
+    redis_link_script(job->api->redis, &script_broadcast_create, on_restored, job, 10,
+                      (const char *[]){job->view.id,
+                                       broadcast_state_name(was_on_air ? BROADCAST_SUSPENDED : BROADCAST_SCHEDULED),
+                                       job->view.title, job->view.owner_id, job->view.owner_name, "", "0", created_ms,
+                                       live_ms, "restored"},
+                      NULL);
+}
 
 static void run(struct db_connection *connection, void *context)
 {
@@ -53,20 +90,17 @@ static void run(struct db_connection *connection, void *context)
 static void done(int code, void *context)
 {
     struct end_job *job = context;
-    bool over = job->view.state == BROADCAST_ENDED || job->view.state == BROADCAST_ARCHIVED;
 
     if (code != 0 || job->code != 0) {
         reply_unavailable(job->request, "the database");
     } else if (!job->found) {
         http_reply_error(job->request, 404, "no_such_broadcast", "there is no broadcast with this id");
     } else if (require_owner(job->request, &job->caller, job->view.owner_id, true)) {
-        if (over) {
-            http_reply_json(job->request, 200, broadcast_view_to_json(job->api, &job->view, false));
-        } else {
-            /* It has to be in Redis to be ended there. */
-            reseeder_wake(job->api->reseeder);
-            reply_unavailable(job->request, "the broadcast's state");
+        if (job->view.state != BROADCAST_ENDED && job->view.state != BROADCAST_ARCHIVED) {
+            restore(job);
+            return;
         }
+        http_reply_json(job->request, 200, broadcast_view_to_json(job->api, &job->view, false));
     }
     free(job);
 }
@@ -84,10 +118,7 @@ static void on_fetched(int code, const redisReply *reply, void *context)
             done(DB_FULL, job);
         return;
     } else if (require_owner(job->request, &job->caller, job->view.owner_id, true)) {
-        const char *by = strcmp(job->view.owner_id, job->caller.subject) == 0 ? "owner" : "operator";
-
-        redis_link_script(job->api->redis, &script_broadcast_end, on_ended, job, 3,
-                          (const char *[]){job->view.id, by, http_request_id(job->request)}, NULL);
+        end_in_redis(job);
         return;
     }
     free(job);

@@ -153,6 +153,16 @@ test('ended by the owner or an operator, once and for all', async () => {
     assert.equal((await call('POST', `/broadcasts/${first.id}/end`, { as: owner.token })).json.state, 'ended');
 });
 
+test('what waits for longer than Redis keeps it can be ended, too', async () => {
+    const { id } = await create('never began');
+    await rig.sql(`UPDATE broadcasts SET created_at_ms = created_at_ms - 8 * 86400000 WHERE id = '${id}'`);
+    await rig.redis.command('DEL', keys.KEY_BROADCAST + id);
+    await refused(call('POST', `/broadcasts/${id}/end`, { as: other.token }), 403);
+    const ended = await call('POST', `/broadcasts/${id}/end`, { as: owner.token });
+    assert.deepEqual([ended.status, ended.json.state], [200, 'ended']);
+    await waitFor('the row says so', async () => (await row(id))[0] === 'ended');
+});
+
 test('live: shown at once, saved, announced once whatever happens later', async () => {
     const { id } = await create('on air');
     let session = await goLive(rig.redis, id);
