@@ -19,6 +19,7 @@
 #define READ_RETRY_MS 500
 #define RE_READ_MS    5000 /* now and then in any case: the last message of all may be the one that was lost */
 #define NOTICE_AGE_MS 60000
+#define OVER_MS       3600000
 
 struct settings {
     struct chat *chat;
@@ -153,11 +154,14 @@ static void run(struct db_connection *connection, void *context)
     struct job *job = context;
 
     /* Kinds that may lag are read where they are needed (words.c): a list of words is as long as a request may be, and
-     * thousands of them would be more than a result may hold. */
+     * thousands of them would be more than a result may hold. What was set in a broadcast that is long over steers
+     * nothing any more, and would fill every process in the course of the years. */
     job->code = db_query(connection,
-                         "SELECT kind, subject, object, IF(kind = 'words', NULL, value), version, updated_at_ms"
-                         " FROM settings WHERE version > ? ORDER BY version LIMIT 5000",
-                         DB_PARAMS(db_int(job->after)), READ_ROWS, &job->rows);
+                         "SELECT s.kind, s.subject, s.object, IF(s.kind = 'words', NULL, s.value), s.version,"
+                         " s.updated_at_ms FROM settings s WHERE s.version > ? AND NOT (s.kind IN ('mute', 'ban',"
+                         " 'slow_mode') AND EXISTS (SELECT 1 FROM broadcasts b WHERE b.id = s.subject AND"
+                         " b.ended_at_ms < ?)) ORDER BY s.version LIMIT 5000",
+                         DB_PARAMS(db_int(job->after), db_int(clock_wall_ms() - OVER_MS)), READ_ROWS, &job->rows);
 }
 
 static void take_row(struct settings *settings, const struct db_result *rows, size_t row)

@@ -382,9 +382,19 @@ test('a lost settings message: the gap is noticed with the next one and read fro
     assert.equal((await alice.say('x')).code, 'blocked');
     assert.ok(await rig.metric(two, 'hanabi_chat_setting_gaps_total') > 0);
     assert.equal(await rig.metric(two, 'hanabi_chat_setting_lag'), 0);
+    // Bans of what is long over are not carried along for ever.
+    for (const id of ['onair', 'longover']) {
+        await rig.broadcast(id, 'gapcaster');
+        await rig.setting('ban', id, 'gapalice', {});
+        await rig.sql(`INSERT IGNORE INTO users (id, name, created_at_ms) VALUES ('gapcaster', 'gapcaster', 1);
+            INSERT IGNORE INTO broadcasts (id, owner_id, title, version, grace_ms, created_at_ms) VALUES ('${id}', 'gapcaster', 't', 0, 0, 1)`);
+    }
+    await rig.sql("UPDATE broadcasts SET state = 'ended', ended_at_ms = 1 WHERE id = 'longover'");
     const fresh = await rig.chat(env);
     const again = await rig.viewer(fresh, 'gap', { as: 'gapalice' }).ready();
     assert.equal((await again.say('x')).code, 'blocked');
+    assert.equal(await rig.viewer(fresh, 'onair', { as: 'gapalice' }).closed, 4403);
+    assert.ok(await rig.viewer(fresh, 'longover', { as: 'gapalice' }).ready());
 });
 
 test('thousands of lists of words as long as a request may be: a new process starts', { skip: process.env.HANABI_LONG !== 'yes' && 'long mode' }, async () => {
