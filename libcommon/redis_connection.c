@@ -21,6 +21,7 @@
 
 #define MAX_ADDRESSES          4
 #define MAX_READ_BYTES         (256 * 1024)
+#define LIBEVENT_READ_BYTES    4096
 #define COPY_BYTES             4096
 #define TCP_USER_TIMEOUT_MS    5000
 #define KEEPALIVE_IDLE_SECONDS 5
@@ -130,24 +131,45 @@ static bool deliver_replies(struct redis_connection *connection)
     }
 }
 
+/* False: the connection ended with it. */
+static bool take(struct redis_connection *connection, const char *bytes, size_t len)
+{
+    if (redisReaderFeed(connection->reader, bytes, len) == REDIS_OK)
+        return deliver_replies(connection);
+    report_closed(connection, "out of memory for a reply");
+    return false;
+}
+
+/* libevent takes at most 4 KiB from a socket in a turn of the loop, whatever it is told, and under a flood of messages
+ * that is less than has come by the next turn. What else is there is taken past it; an end is left for it to find. */
+static void take_rest(struct redis_connection *connection)
+{
+    char bytes[32 * 1024];
+    ssize_t len;
+
+    for (size_t taken = 0; taken < MAX_READ_BYTES; taken += (size_t)len) {
+        len = recv(bufferevent_getfd(connection->stream), bytes, sizeof(bytes), MSG_DONTWAIT);
+        if (len <= 0 || !take(connection, bytes, (size_t)len) || (size_t)len < sizeof(bytes))
+            break;
+    }
+}
+
 static void on_readable(struct bufferevent *stream, void *context)
 {
     struct redis_connection *connection = context;
     struct evbuffer *input = bufferevent_get_input(stream);
-    size_t len;
+    size_t len, total = 0;
+    bool is_open = true;
 
     enter(connection);
-    while ((len = evbuffer_get_contiguous_space(input)) > 0) {
-        int fed = redisReaderFeed(connection->reader, (const char *)evbuffer_pullup(input, (ev_ssize_t)len), len);
-
-        evbuffer_drain(input, len);
-        if (fed != REDIS_OK) {
-            report_closed(connection, "out of memory for a reply");
-            break;
-        }
-        if (!deliver_replies(connection))
-            break;
+    while (is_open && (len = evbuffer_get_contiguous_space(input)) > 0) {
+        is_open = take(connection, (const char *)evbuffer_pullup(input, (ev_ssize_t)len), len);
+        total += len;
+        if (is_open)
+            evbuffer_drain(input, len);
     }
+    if (is_open && total >= LIBEVENT_READ_BYTES && !connection->tls.is_on)
+        take_rest(connection);
     if (connection->resume) {
         const struct timeval pause = {connection->pause_ms / 1000, connection->pause_ms % 1000 * 1000};
 

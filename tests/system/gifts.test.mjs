@@ -311,7 +311,7 @@ test('a process that hung with a gift in its hands wakes when another has delive
 /** A door to MariaDB for one live-api, which it stops in the moment when that one has leased a gift and only has to hear that this is committed. */
 async function doorToMariadb() {
     const door = net.createServer((inside) => {
-        const outside = net.connect(rig.mysqlPort, '127.0.0.1');
+        const outside = net.connect(rig.data.mysqlPort, '127.0.0.1');
         let hasLeased = false;
         inside.on('data', (bytes) => {
             hasLeased ||= bytes.includes('attempts = attempts + 1');
@@ -332,7 +332,7 @@ async function doorToMariadb() {
 test('a process that slept with a lease in its hands tries when that is long over: the script refuses it, the gift is shown once', { timeout: 60000 }, async () => {
     const { id } = await onAir('slept');
     const door = await doorToMariadb();
-    const sleeper = await rig.addApi({ HANABI_MYSQL_URL: rig.mysqlUrl.replace(`:${rig.mysqlPort}/`, `:${door.address().port}/`) });
+    const sleeper = await rig.addApi({ HANABI_MYSQL_URL: rig.data.mysqlUrl.replace(`:${rig.data.mysqlPort}/`, `:${door.address().port}/`) });
     for (const api of apis) api.pause();
     door.victim = sleeper;
     await rig.sql(`INSERT INTO outbox (kind, subject, payload, created_at_ms, due_at_ms) VALUES ('gift', '${id}', '{"type":"gift","purchase":"slept"}', 0, 0)`);
