@@ -24,7 +24,7 @@ export function redisServer({ name, port, dir, logFile, durable, maxMemory, tls,
     fs.mkdirSync(dir, { recursive: true });
     const ports = tls ? ['--port', '0', '--tls-port', String(port), '--tls-cert-file', tls.cert, '--tls-key-file', tls.key, '--tls-ca-cert-file', tls.ca, '--tls-auth-clients', 'no'] : ['--port', String(port)];
     const args = [...ports, '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--daemonize', 'no',
-        '--appendonly', durable ? 'yes' : 'no', '--appendfsync', 'always', '--tcp-backlog', '1024',
+        '--appendonly', durable ? 'yes' : 'no', '--appendfsync', 'always', '--auto-aof-rewrite-min-size', '256mb', '--tcp-backlog', '1024',
         '--maxmemory', maxMemory ?? '0', '--maxmemory-policy', durable ? 'noeviction' : 'volatile-ttl'];
     return new Supervised({ name, command: 'redis-server', args, logFile, ...rest });
 }

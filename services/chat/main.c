@@ -27,8 +27,7 @@
 
 #define TICK_MS       50
 #define SENDERS_SWEEP 60000
-/* For what clients say, in one turn of the loop. libevent reads 4 KiB from Redis in a turn, some 16 events: with longer
- * turns viewers would wait behind a flood for a second and more. */
+/* For what clients say, in one turn of the loop: what comes from Redis for viewers waits behind it. */
 #define TURN_US 250
 
 static struct chat chat_state;
