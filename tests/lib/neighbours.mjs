@@ -1,10 +1,12 @@
-// How much of this machine went to others while something was measured: processes that are not the test's own, and the hypervisor. A deadline
-// that is missed while they took a good part of it says nothing of what is tested. What the test's own processes burn is never counted here,
-// so a fault of theirs cannot pass for noise; nor do interrupts and kernel threads, which may be busy for them.
+// For how much of the time others disturbed a measurement on this machine: processes that are not the test's own, the hypervisor, the disk. A
+// deadline that is missed while they did says nothing of what is tested. What the test's own processes burn is never counted here, so a fault
+// of theirs cannot pass for noise; nor are kernel threads, which may be busy for them.
 import fs from 'node:fs';
 import os from 'node:os';
 
 const TICKS_PER_SECOND = 100; // USER_HZ
+const STRETCH_MS = 500;
+const MUCH = 0.15; // of all cores, in one stretch
 const KERNEL_THREAD = 0x200000; // PF_KTHREAD
 
 /** All processes: pid -> {parent, isKernel, ticks}; ticks with those of its children that have ended. */
@@ -26,19 +28,43 @@ function isOurs(all, pid) {
 }
 
 function look() {
-    const [user, nice, system, , , , , steal] = fs.readFileSync('/proc/stat', 'utf8').match(/^cpu +(.*)$/m)[1].split(' ').map(Number);
+    const [, , , idle, iowait] = fs.readFileSync('/proc/stat', 'utf8').match(/^cpu +(.*)$/m)[1].split(' ').map(Number);
     const all = processes();
-    let known = 0;
+    let known = idle + iowait;
     for (const [pid, { isKernel, ticks }] of all) if (isKernel || isOurs(all, pid)) known += ticks;
-    return { at: performance.now(), foreign: user + nice + system + steal - known };
+    return { at: performance.now(), known };
 }
 
-/** Starts looking. Returns a function that ends it and says which share of all cores others have had, 0 to 1. */
+/** Starts looking. Returns a function that ends it and says in which share of the time, 0 to 1, others had much of the processors. */
 export function watchNeighbours() {
-    const began = look();
+    let last = look(), much = 0, all = 0;
+    const next = () => {
+        const now = look(), possible = (now.at - last.at) / 1000 * TICKS_PER_SECOND * os.cpus().length;
+        if (1 - (now.known - last.known) / possible > MUCH) much += now.at - last.at;
+        all += now.at - last.at;
+        last = now;
+    };
+    const timer = setInterval(next, STRETCH_MS);
     return () => {
-        const now = look();
-        const possible = (now.at - began.at) / 1000 * TICKS_PER_SECOND * os.cpus().length;
-        return Math.min(1, Math.max(0, (now.foreign - began.foreign) / possible));
+        clearInterval(timer);
+        next();
+        return much / all;
+    };
+}
+
+/**
+ * The same of the disk, by a Redis that has each write on it before it answers: in which share of the time it stood and waited for that, waits
+ * under 50 ms not counted. None is counted when Redis rewrote its file meanwhile: that is our doing.
+ * @param {RedisClient} redis @returns {Promise<() => Promise<number>>}
+ */
+export async function watchDisk(redis) {
+    const rewrites = async () => /aof_rewrites:(\d+)/.exec(await redis.command('INFO', 'persistence'))[1];
+    const began = performance.now(), before = await rewrites();
+    await redis.command('CONFIG', 'SET', 'latency-monitor-threshold', 50);
+    await redis.command('LATENCY', 'RESET');
+    return async () => {
+        let waited = 0; // at least: the longest of each second is kept
+        for (const event of ['aof-fsync-always', 'aof-write']) for (const [, ms] of await redis.command('LATENCY', 'HISTORY', event)) waited += ms;
+        return await rewrites() === before ? waited / (performance.now() - began) : 0;
     };
 }
