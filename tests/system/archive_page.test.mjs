@@ -196,6 +196,21 @@ test('on a phone, from the front page; the page of the broadcast that is over le
     assert.deepEqual(errors, []);
 });
 
+test('the studio says what it came to, and leads to the recording', { timeout: 30000 }, async (t) => {
+    const { owner } = (await api(stack, 'GET', `/broadcasts/${broadcast.id}`)).json;
+    const { page, errors } = await open(t, '/', { width: 1440, height: 1000 });
+    await page.evaluate((kept) => localStorage.setItem('hanabi.session', kept), JSON.stringify({ userId: owner.id, token: broadcast.token, name: owner.name }));
+    await page.goto(`${stack.origin}/studio#${broadcast.id}`);
+    await page.locator('#over-link:visible').waitFor({ timeout: 10000 });
+    assert.equal(await page.locator('#over-link').getAttribute('href'), `/archive/${broadcast.id}`);
+    const { total } = (await api(stack, 'GET', `/broadcasts/${broadcast.id}/loves`)).json;
+    await waitFor('the hearts', async () => (await page.locator('#over-hearts dd').textContent()) === String(total), 5000, 50);
+    assert.match(await page.locator('#over-length dd').textContent(), /^0:[2-5]\d$/);
+    await screenshot(page, 'studio-over');
+    await assertAccessible(page, 'the studio of a broadcast with a recording');
+    assert.deepEqual(errors, []);
+});
+
 test('private: the page needs the link', { timeout: 60000 }, async (t) => {
     const changed = await api(stack, 'PATCH', `/archives/${broadcast.id}`, { token: broadcast.token, body: { visibility: 'private' } });
     assert.equal(changed.status, 200);

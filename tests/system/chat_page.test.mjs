@@ -128,6 +128,12 @@ test('the broadcaster deletes, blocks and bans in the studio; viewers see it at 
     const { id, owner } = await ownBroadcast('Moderated');
     const studio = await openPage(t, `/studio#${id}`, { session: owner, viewport: { width: 1440, height: 1000 } });
     await studio.page.locator('#chat[data-role="broadcaster"]').waitFor({ timeout: 15000 });
+    // The place to write is in sight without scrolling, whatever stands beside it.
+    for (const size of [{ width: 1280, height: 720 }, { width: 1440, height: 1000 }]) {
+        await studio.page.setViewportSize(size);
+        const box = await studio.page.locator('#comment').boundingBox();
+        assert.ok(box.y > 0 && box.y + box.height <= size.height, `the chat line at ${size.width}x${size.height}: ${JSON.stringify(box)}`);
+    }
     const guest = await watch(t, id, { session: await newSession('Guest') });
     const rude = await watch(t, id, { session: await newSession('Rude') });
     const figures = () => studio.page.locator('#audience > div:visible dd').allTextContents();
@@ -178,10 +184,18 @@ test('the broadcaster deletes, blocks and bans in the studio; viewers see it at 
     await screenshot(studio.page, 'studio-audience');
     await studio.page.locator('#end').click();
     await studio.page.locator('#confirm-yes').click();
-    await waitFor('who watched', async () => (await figures()).join() === '2,2', 10000, 100);
+    const over = () => studio.page.locator('#over .figures > div:visible dd').allTextContents();
+    await waitFor('who watched', async () => (await over()).join() === '2,2,0', 10000, 100);
+    assert.equal((await figures()).join(), '', 'told once');
+    assert.equal(await studio.page.locator('#stage, #chat-viewers, #comment, #chat-name').locator('visible=true').count(), 0, 'nothing that is over');
+    await studio.page.locator('#chat-closed').waitFor({ timeout: 5000 });
     await screenshot(studio.page, 'studio-audience-over');
+    await assertAccessible(studio.page, 'the studio after the end');
     await studio.page.reload();
-    await waitFor('who watched, from the API', async () => (await figures()).join() === '2,2', 10000, 100);
+    await waitFor('who watched, from the API', async () => (await over()).join() === '2,2,0', 10000, 100);
+    await studio.page.getByText('It never had a picture').waitFor({ timeout: 15000 });
+    await studio.page.locator('#over-new').click();
+    assert.equal(await studio.page.evaluate(() => document.activeElement.id), 'broadcast-title');
     for (const { errors } of [studio, guest, rude]) assert.deepEqual(errors, []);
 });
 

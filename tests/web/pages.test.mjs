@@ -42,7 +42,7 @@ test('everything that a page, a style or a module refers to exists', () => {
 });
 
 test('every element that a page script asks for by id is in its page', () => {
-    const shared = { studio: ['studio.js', 'studio-connect.js'], watch: ['watch.js'], embed: ['embed.js'], channel: ['channel.js'], index: ['home.js'], cms: ['cms.js'] };
+    const shared = { studio: ['studio.js', 'studio-connect.js', 'studio-over.js'], watch: ['watch.js'], embed: ['embed.js'], channel: ['channel.js'], index: ['home.js'], cms: ['cms.js'] };
     for (const [page, scripts] of Object.entries(shared)) {
         const html = read(`${page}.html`);
         for (const script of scripts) {

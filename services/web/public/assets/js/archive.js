@@ -15,7 +15,7 @@ const MOMENTS = 8;
 const video = byId('video');
 const view = createChatView({ label: 'Chat of the recording' });
 byId('chat').append(view.element);
-setText(view.element.querySelector('.chat-empty'), 'Nothing was said up to here.');
+view.setEmptyWords('Nothing was said up to here.');
 
 let archive = null;
 

@@ -5,6 +5,7 @@ import { createControls, toggleMute } from './controls.js';
 import { byId, el, setText } from './dom.js';
 import { ago, localTime, ownerName } from './format.js';
 import { createOverlay } from './overlay.js';
+import { showBadge } from './state-badge.js';
 
 const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
 const TICK_MS = 250;
@@ -205,9 +206,7 @@ function render() {
         isFullscreen: document.fullscreenElement === root,
         canPlay: state === 'live',
     });
-    byId('badge').dataset.state = state;
-    byId('badge').hidden = !BADGES[state];
-    setText(byId('badge'), BADGES[state] ?? '');
+    showBadge(byId('badge'), state, BADGES);
     setText(byId('since'), sinceText());
 }
 

@@ -150,6 +150,8 @@ export function createChatView({ label, onPick, ownId = () => null }) {
         },
         find: list.find,
         toNewest,
+        /* What stands where no comment does. */
+        setEmptyWords: (words) => setText(empty, words),
         /* Whether each comment has its button; rows that stand there get it, or lose it, at once. */
         setPickable(next) {
             if (next === pickable) return;

@@ -4,7 +4,7 @@
  *         onLove: (event) => love.take(event), onSession: () => love.onSession() });
  *     gifts: the panel of gifts.js, where gifts can be given
  *     onSession: somebody has a name now, or has none any more
- *     chat.askForName(why): to the form for a name, where there is none; … chat.destroy();
+ *     chat.askForName(why): to the form for a name, where there is none; chat.close(words): it is over; … chat.destroy();
  */
 import { ApiError, createSession } from './api.js';
 import { ChatError, createChatConnection, stateAnswer } from './chat-connection.js';
@@ -56,6 +56,7 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
     const ownId = () => session()?.userId ?? null;
     const notices = new Set();
     let viewersNow = 0;
+    let isClosed = false; // nobody may write any more
 
     // ---- elements ----
 
@@ -69,6 +70,7 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
         noticeText,
         el('button', { class: 'chat-close', type: 'button', 'aria-label': 'Dismiss the notice', onclick: () => { notice.hidden = true; } }, '×'),
     );
+    const closed = el('p', { class: 'chat-closed', id: 'chat-closed', role: 'status', hidden: true });
     const view = createChatView({ label: 'Comments', ownId, onPick: (event) => moderation.show(event) });
 
     const input = el('input', { id: 'comment', name: 'text', autocomplete: 'off', enterkeyhint: 'send', placeholder: 'Say something nice', 'aria-describedby': 'comment-error' });
@@ -144,7 +146,7 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
         if (!Number.isFinite(now)) return;
         onViewers?.(event);
         viewersNow = now;
-        viewers.hidden = false;
+        viewers.hidden = isClosed;
         setText(viewers, `${count.format(now)} watching`);
     }
 
@@ -176,11 +178,11 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
 
     function showForms() {
         const signedIn = session() !== null;
-        form.hidden = !signedIn;
-        nameForm.hidden = signedIn;
+        form.hidden = !signedIn || isClosed;
+        nameForm.hidden = signedIn || isClosed;
         setText(me, session()?.name ?? '');
         onSession?.();
-        if (signedIn) return;
+        if (signedIn && !isClosed) return;
         picker.close();
         gifts?.close();
     }
@@ -245,7 +247,7 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
         view.element,
         status,
         moderation.element,
-        el('div', { class: 'chat-foot' }, picker.element, gifts?.element, picker.note, gifts?.note, form, nameForm),
+        el('div', { class: 'chat-foot' }, picker.element, gifts?.element, picker.note, gifts?.note, form, nameForm, closed),
     );
     showForms();
     connection.start();
@@ -258,6 +260,15 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
             nameForm.scrollIntoView({ block: 'nearest' });
         },
         signedOut,
+        /* It is over: what was said can be read, and `words` say why there is no place to write. */
+        close(words) {
+            isClosed = true;
+            viewers.hidden = true;
+            view.setEmptyWords('Nothing was said.');
+            setText(closed, words);
+            closed.hidden = false;
+            showForms();
+        },
         destroy() {
             connection.stop();
             view.destroy();

@@ -1,8 +1,8 @@
 /* /embed/{id}: the stage alone, for an iframe in any page. No chat, no session, nothing kept in the browser. */
 import { getBroadcast } from './api.js';
 import { byId, setText } from './dom.js';
-import { STATE_LABEL } from './format.js';
 import { createStage } from './stage.js';
+import { showBadge, stateOf } from './state-badge.js';
 
 const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
 let broadcast = null;
@@ -24,11 +24,7 @@ async function getPlaybackUrl(fresh) {
 
 function onState(state) {
     document.body.dataset.state = state;
-    const shown = { playing: 'live', returning: 'suspended', ending: 'live' }[state] ?? state;
-    const badge = byId('badge');
-    badge.dataset.state = shown;
-    badge.hidden = !STATE_LABEL[shown];
-    setText(badge, STATE_LABEL[shown] ?? '');
+    showBadge(byId('badge'), stateOf(state));
 }
 
 stage.start();

@@ -34,11 +34,3 @@ export const counted = (number) => plain.format(number);
 export const localTime = (ms) => moment.format(ms);
 
 export const ownerName = (broadcast) => broadcast.owner?.name ?? '';
-
-export const STATE_LABEL = {
-    scheduled: 'Soon',
-    live: 'Live',
-    suspended: 'Interrupted',
-    ended: 'Ended',
-    archived: 'Recording',
-};

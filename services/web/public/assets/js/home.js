@@ -3,9 +3,10 @@ import { listArchives, listBroadcasts, listFollows, searchBroadcasts } from './a
 import { byId, el, setText } from './dom.js';
 import { createFollowButton } from './follow-button.js';
 import { refreshChannels } from './home-channels.js';
-import { ownerName, startedAgo, STATE_LABEL } from './format.js';
+import { ownerName, startedAgo } from './format.js';
 import { setUpNotices } from './notices.js';
 import { session } from './session.js';
+import { showBadge } from './state-badge.js';
 
 const REFRESH_MS = 8000;
 const SHELVES = [
@@ -45,8 +46,7 @@ function updateCard(broadcast) {
     cards.set(broadcast.id, parts);
     const name = ownerName(broadcast);
     parts.card.dataset.state = broadcast.state;
-    parts.badge.dataset.state = broadcast.state;
-    setText(parts.badge, STATE_LABEL[broadcast.state] ?? '');
+    showBadge(parts.badge, broadcast.state);
     setText(parts.link, broadcast.title || 'Untitled');
     // A recording has a page of its own.
     parts.link.href = `/${broadcast.state === 'archived' ? 'archive' : 'watch'}/${encodeURIComponent(broadcast.id)}`;

@@ -2,17 +2,18 @@
 import { ApiError, createBroadcast, createSession, endBroadcast, getBroadcast, getFollow, listBroadcasts, renewStreamKey } from './api.js';
 import { createChat } from './chat.js';
 import { byId, el, setIcon, setText } from './dom.js';
-import { counted, startedAgo, STATE_LABEL } from './format.js';
+import { counted, startedAgo } from './format.js';
 import { setUpNotices } from './notices.js';
 import { forgetSession, keepSession, session } from './session.js';
 import { createGiftBanner } from './gift-view.js';
 import { createStage } from './stage.js';
+import { showBadge, stateOf, STATE_WORDS } from './state-badge.js';
 import { setUpConnect, showConnect } from './studio-connect.js';
+import { createOver } from './studio-over.js';
 
 const MESSAGES = {
     scheduled: ['Waiting for your encoder', 'Start streaming; the preview begins with the first picture.'],
     suspended: ['Your encoder is gone', 'Viewers wait. Connect again with the same key and it goes on.'],
-    ended: ['This broadcast has ended', 'Make a new one to go live again.'],
 };
 
 let own = [];
@@ -20,6 +21,7 @@ let chosen = null; // the broadcast on the desk
 let stage = null;
 let chat = null;
 let banner = null;
+let over = null; // what it came to, when it is over
 let opening = 0;
 
 // ---- session ----
@@ -100,7 +102,8 @@ async function refreshFollowers() {
 function renderOwn() {
     byId('own').replaceChildren(
         ...own.map((broadcast) => {
-            const badge = el('span', { class: 'badge', 'data-state': broadcast.state }, STATE_LABEL[broadcast.state] ?? broadcast.state);
+            const badge = el('span', { class: 'badge' });
+            showBadge(badge, broadcast.state);
             return el(
                 'li',
                 {},
@@ -126,6 +129,8 @@ function closeDesk() {
     chat = null;
     banner?.destroy();
     banner = null;
+    over?.destroy();
+    over = null;
     chosen = null;
     byId('broadcast').hidden = true;
     byId('none').hidden = false;
@@ -153,10 +158,12 @@ function open(broadcast) {
     chosen = broadcast;
     byId('none').hidden = true;
     byId('broadcast').hidden = false;
+    byId('stage').hidden = false;
     setText(byId('title'), broadcast.title || 'Untitled');
     setText(byId('since'), startedAgo(broadcast));
     byId('watch-link').href = `/watch/${encodeURIComponent(broadcast.id)}`;
     showConnect(broadcast);
+    byId('connect').open = broadcast.state === 'scheduled';
     showAudience(broadcast.audience);
     renderOwn();
     stage = createStage(byId('stage'), { id: broadcast.id, getPlaybackUrl, onState, messages: MESSAGES });
@@ -166,9 +173,9 @@ function open(broadcast) {
     chat = createChat(byId('chat'), { id: broadcast.id, onBroadcastState: (answer) => opened.hear(answer), onGift: banner.show, onViewers: showAudience });
 }
 
-/* Of the API when the desk opens, then of the chat. When it is over, what it came to. */
+/* Of the API when the desk opens, then of the chat, until it is over. */
 function showAudience(audience) {
-    byId('audience').hidden = !audience;
+    byId('audience').hidden = !audience || over !== null;
     if (!audience) return;
     for (const figure of ['now', 'peak', 'unique']) setText(byId(`audience-${figure}`).querySelector('dd'), counted(audience[figure] ?? 0));
 }
@@ -178,22 +185,30 @@ async function getPlaybackUrl(fresh) {
     return chosen.playback_url;
 }
 
-function onState(state) {
-    document.body.dataset.state = state;
+function onState(phase) {
+    document.body.dataset.state = phase;
     if (!chosen) return;
-    const shown = { playing: 'live', returning: 'suspended', ending: 'ended' }[state] ?? state;
-    const over = shown === 'ended' || shown === 'missing';
-    const badge = byId('badge');
-    badge.dataset.state = shown;
-    badge.hidden = !STATE_LABEL[shown];
-    setText(badge, STATE_LABEL[shown] ?? '');
-    byId('end').hidden = over;
-    byId('audience-now').hidden = over;
-    byId('connect').hidden = over;
-    if (STATE_LABEL[shown] && shown !== chosen.state) {
-        chosen.state = shown;
-        refreshOwn();
-    }
+    // Viewers have some seconds of picture left; for whoever ended it, it is over.
+    const state = phase === 'ending' ? 'ended' : stateOf(phase);
+    const isOver = state === 'ended' || state === 'missing';
+    showBadge(byId('badge'), state);
+    byId('end').hidden = isOver;
+    byId('connect').hidden = isOver;
+    // On air its words are not needed any more, and the chat moves up where it stands below.
+    if (state === 'live' && chosen.state === 'scheduled') byId('connect').open = false;
+    if (state === 'ended') showOver();
+    if (!Object.hasOwn(STATE_WORDS, state) || state === chosen.state || (isOver && chosen.state === 'archived')) return;
+    chosen.state = state;
+    refreshOwn();
+}
+
+function showOver() {
+    if (over) return;
+    over = createOver({ id: chosen.id });
+    over.show(chosen);
+    byId('stage').hidden = true;
+    byId('audience').hidden = true;
+    chat?.close('The broadcast is over, and so is its chat.');
 }
 
 // ---- questions and answers ----
@@ -266,6 +281,10 @@ onSubmit('broadcast-form', 'broadcast-error', async (form, element) => {
     open({ title, ...broadcast });
 });
 byId('end').addEventListener('click', onEnd);
+byId('over-new').addEventListener('click', () => {
+    byId('broadcast-title').focus({ preventScroll: true });
+    byId('broadcast-form').scrollIntoView({ block: 'center' });
+});
 byId('renew').addEventListener('click', onRenew);
 byId('leave').addEventListener('click', () => {
     forgetSession();

@@ -3,12 +3,13 @@ import { getBroadcast } from './api.js';
 import { createChat } from './chat.js';
 import { byId, el, icon, setText } from './dom.js';
 import { createFollowButton } from './follow-button.js';
-import { ownerName, startedAgo, STATE_LABEL } from './format.js';
+import { ownerName, startedAgo } from './format.js';
 import { createGifts } from './gifts.js';
 import { createGiftBanner } from './gift-view.js';
 import { createLove } from './love.js';
 import { setUpNotices } from './notices.js';
 import { createStage } from './stage.js';
+import { showBadge, stateOf } from './state-badge.js';
 
 const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
 const FIRST_RETRY_MS = 1000;
@@ -63,11 +64,8 @@ async function describe() {
 
 function onState(state) {
     document.body.dataset.state = state;
-    const shown = { playing: 'live', returning: 'suspended', ending: 'live' }[state] ?? state;
-    const badge = byId('badge');
-    badge.dataset.state = shown;
-    badge.hidden = !STATE_LABEL[shown];
-    setText(badge, STATE_LABEL[shown] ?? '');
+    const shown = stateOf(state);
+    showBadge(byId('badge'), shown);
     byId('recording').href = `/archive/${encodeURIComponent(id)}`;
     byId('recording').hidden = shown !== 'ended' && shown !== 'archived';
     love.setState(shown);
