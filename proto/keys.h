@@ -18,7 +18,7 @@
 #define KEY_BROADCASTS_UNSAVED "hanabi:broadcasts:unsaved"
 /* string: live-api has put all broadcasts of MySQL that are not over into this Redis; absent: Redis came back empty */
 #define KEY_BROADCASTS_RESTORED "hanabi:broadcasts:restored"
-/* string: SHA-256 of a stream key in hex -> broadcast id */
+/* string: SHA-256 of a stream key in hex -> broadcast id; whether it is still the key, the broadcast's hash says */
 #define KEY_STREAM_KEY "hanabi:stream_key:"
 /* sorted set: live broadcasts, by when they count as silent (ms on Redis' clock) */
 #define KEY_WATCH_SILENCE "hanabi:watch:silence"

@@ -4,14 +4,14 @@
 
 #include "libcommon/redis_link.h"
 
-extern const struct redis_script script_broadcast_create;   /* live-api; ingest and live-api to restore after a loss */
-extern const struct redis_script script_broadcast_end;      /* live-api */
-extern const struct redis_script script_broadcast_live;     /* segment-uploader: a segment can be fetched */
-extern const struct redis_script script_broadcast_retitle;  /* live-api */
-extern const struct redis_script script_broadcast_saved;    /* live-api: the state stands in MySQL */
-extern const struct redis_script script_broadcast_archived; /* archive: everything stands in the store */
+extern const struct redis_script
+    script_broadcast_create;                           /* live-api; both it and ingest to restore, or for a newer key */
+extern const struct redis_script script_broadcast_end; /* live-api */
+extern const struct redis_script script_broadcast_live;       /* segment-uploader: a segment can be fetched */
+extern const struct redis_script script_broadcast_retitle;    /* live-api */
+extern const struct redis_script script_broadcast_saved;      /* live-api: the state stands in MySQL */
+extern const struct redis_script script_broadcast_archived;   /* archive: everything stands in the store */
 extern const struct redis_script script_broadcast_visibility; /* archive */
-extern const struct redis_script script_stream_key_renew;     /* live-api */
 extern const struct redis_script script_session_open;         /* ingest */
 extern const struct redis_script script_session_touch;        /* ingest: media arrived */
 extern const struct redis_script script_session_close;        /* ingest */

@@ -12,6 +12,7 @@
 #include "libcommon/metrics.h"
 #include "proto/keys.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define TOUCH_EVERY_MS 500
@@ -121,7 +122,7 @@ static void on_restored(enum close_reason reason, const struct session *session,
     log_info("session.restored", log_str("broadcast", session->id), log_int("session", session->number));
 }
 
-static void on_touched(enum session_touched result, void *context)
+static void on_touched(enum session_touched result, const struct session_key *renewed, void *context)
 {
     struct publisher *publisher = context;
 
@@ -129,6 +130,11 @@ static void on_touched(enum session_touched result, void *context)
     if (publisher->is_closed) {
         release(publisher);
         return;
+    }
+    if (renewed) {
+        struct session *session = &publisher->session;
+        snprintf(session->key_hash, sizeof(session->key_hash), "%s", renewed->hash);
+        snprintf(session->key_version, sizeof(session->key_version), "%s", renewed->version);
     }
     if (result == SESSION_REPLACED)
         publisher->handlers.on_over(CLOSE_REPLACED, publisher->context);

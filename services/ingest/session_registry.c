@@ -1,6 +1,9 @@
 /* An opening goes key -> id (Redis, else MySQL) -> session_open, with broadcast_create in between where Redis does not
  * know the broadcast. It retries until its patience ends; whoever cancelled it is forgotten, but an answer that is
- * still to come keeps it alive (`is_asking`). */
+ * still to come keeps it alive (`is_asking`).
+ *
+ * MySQL says which stream key is a broadcast's, and numbers them; Redis takes none that is older than the one it has.
+ * So a key that Redis takes for another one's is looked up in MySQL, as is one that it does not know. */
 #include "services/ingest/session_registry.h"
 
 #include "services/ingest/stream_key_row.h"
@@ -38,6 +41,7 @@ struct session_opening {
     int64_t deadline_ms;
     struct event *timer;
     bool is_asking;   /* an answer will come */
+    bool is_restore;  /* of a session that was allowed in already */
     bool was_created; /* once is enough: Redis that loses it twice is not well */
 };
 
@@ -174,12 +178,61 @@ static void read_session(struct session *session, const struct redisReply *reply
     COPY(session->title, element(reply, 4));
     COPY(session->owner_id, element(reply, 5));
     COPY(session->owner_name, element(reply, 6));
-    COPY(session->key_hash, element(reply, 7));
+    /* A broadcast that was restored has no key yet, see restore_key(). */
+    if (element(reply, 7)[0]) {
+        COPY(session->key_hash, element(reply, 7));
+        COPY(session->key_version, element(reply, 11));
+    }
     COPY(session->grace_ms, element(reply, 8));
     COPY(session->created_at_ms, element(reply, 9));
     COPY(session->live_at_ms, element(reply, 10)[0] ? element(reply, 10) : "0");
     session->was_live = state == BROADCAST_LIVE || state == BROADCAST_SUSPENDED;
 }
+
+static void create(struct session_registry *registry, const struct session *session, const char *key_hash,
+                   const char *key_version, redis_link_fn callback, void *context)
+{
+    redis_link_script(registry->state, &script_broadcast_create, callback, context, 11,
+                      (const char *[]){session->id, session->was_live ? "suspended" : "scheduled", session->title,
+                                       session->owner_id, session->owner_name, key_hash,
+                                       session->grace_ms[0] ? session->grace_ms : "60000",
+                                       session->created_at_ms[0] ? session->created_at_ms : "0",
+                                       session->live_at_ms[0] ? session->live_at_ms : "0", "restored", key_version},
+                      NULL);
+}
+
+/* --- the stream key of a broadcast that was restored --- */
+
+struct key_restore {
+    struct session_registry *registry;
+    struct session session;
+};
+
+static void on_newest_key(enum stream_key_found found, const struct session *newest, void *context)
+{
+    struct key_restore *restore = context;
+    const struct session *session = found == STREAM_KEY_FOUND ? newest : &restore->session;
+
+    /* MySQL away: what we knew opens lines until it is back, and live-api gives Redis what is newer. No such row, or
+     * one that is over: no key. */
+    if (found != STREAM_KEY_UNKNOWN && session->key_hash[0])
+        create(restore->registry, session, session->key_hash, session->key_version, NULL, NULL);
+    free(restore);
+}
+
+/* The one in memory may have been renewed since Redis told us last: it must not come back to life. Nobody waits for
+ * this; a key that is presented meanwhile is looked up in MySQL. */
+static void restore_key(struct session_registry *registry, const struct session *session)
+{
+    struct key_restore *restore = alloc_zero(1, sizeof(*restore));
+
+    restore->registry = registry;
+    restore->session = *session;
+    if (stream_key_row_find_newest(registry->db, session->id, on_newest_key, restore) != 0)
+        on_newest_key(STREAM_KEY_NOT_ANSWERED, NULL, restore);
+}
+
+/* --- what Redis answers to an opening --- */
 
 static void on_opened(int code, const struct redisReply *reply, void *context)
 {
@@ -191,12 +244,19 @@ static void on_opened(int code, const struct redisReply *reply, void *context)
         return;
     if (is_ok) {
         read_session(&opening->session, reply);
+        if (opening->is_restore)
+            restore_key(opening->registry, &opening->session);
         finish(opening, CLOSE_NONE);
     } else if (strcmp(result, "busy") == 0) {
         int64_t silent_ms = strtoll(element(reply, 1), NULL, 10);
         retry_or(opening, CLOSE_KEY_IN_USE, silent_ms < RETRY_MS ? silent_ms + 1 : RETRY_MS);
     } else if (strcmp(result, "ended") == 0) {
         finish(opening, CLOSE_BROADCAST_ENDED);
+    } else if (strcmp(result, "other_key") == 0) {
+        if (opening->was_created)
+            finish(opening, CLOSE_BAD_KEY); /* renewed while we asked */
+        else
+            go_to(opening, STEP_FIND_ROW);
     } else if (strcmp(result, "unknown") == 0 && !opening->was_created) {
         go_to(opening, opening->session.key_hash[0] && opening->session.owner_id[0] ? STEP_CREATE : STEP_FIND_ROW);
     } else {
@@ -208,13 +268,10 @@ static void ask_create(struct session_opening *opening)
 {
     const struct session *session = &opening->session;
 
-    redis_link_script(opening->registry->state, &script_broadcast_create, on_created, opening, 10,
-                      (const char *[]){session->id, session->was_live ? "suspended" : "scheduled", session->title,
-                                       session->owner_id, session->owner_name, session->key_hash,
-                                       session->grace_ms[0] ? session->grace_ms : "60000",
-                                       session->created_at_ms[0] ? session->created_at_ms : "0",
-                                       session->live_at_ms[0] ? session->live_at_ms : "0", "restored"},
-                      NULL);
+    if (opening->is_restore)
+        create(opening->registry, session, "", "0", on_created, opening);
+    else
+        create(opening->registry, session, session->key_hash, session->key_version, on_created, opening);
 }
 
 static void take_step(struct session_opening *opening)
@@ -242,8 +299,10 @@ static void take_step(struct session_opening *opening)
         ask_create(opening);
         break;
     case STEP_OPEN:
-        redis_link_script(registry->state, &script_session_open, on_opened, opening, 2,
-                          (const char *[]){opening->session.id, registry->instance}, NULL);
+        redis_link_script(registry->state, &script_session_open, on_opened, opening, 3,
+                          (const char *[]){opening->session.id, registry->instance,
+                                           opening->is_restore ? "" : opening->session.key_hash},
+                          NULL);
         break;
     }
 }
@@ -284,6 +343,7 @@ struct session_opening *session_restore(struct session_registry *registry, const
 
     opening->session = *session;
     opening->step = STEP_CREATE;
+    opening->is_restore = true;
     return opening;
 }
 
@@ -306,8 +366,15 @@ struct touch {
 static void on_touched(int code, const struct redisReply *reply, void *context)
 {
     struct touch *touch = context;
+    bool is_renewed = code == 0 && reply->type == REDIS_REPLY_ARRAY && reply->elements == 3;
     const char *text = code == 0 && reply->type == REDIS_REPLY_STRING ? reply->str : "";
     enum session_touched result = SESSION_NOT_ANSWERED;
+    struct session_key renewed;
+
+    if (is_renewed) {
+        text = element(reply, 0);
+        renewed = (struct session_key){element(reply, 1), element(reply, 2)};
+    }
 
     if (strcmp(text, "ok") == 0)
         result = SESSION_TOUCHED;
@@ -317,7 +384,7 @@ static void on_touched(int code, const struct redisReply *reply, void *context)
         result = SESSION_ENDED;
     else if (strcmp(text, "unknown") == 0)
         result = SESSION_UNKNOWN;
-    touch->callback(result, touch->context);
+    touch->callback(result, is_renewed ? &renewed : NULL, touch->context);
     free(touch);
 }
 
@@ -330,8 +397,8 @@ void session_touch(struct session_registry *registry, const struct session *sess
     touch->callback = callback;
     touch->context = context;
     snprintf(number, sizeof(number), "%" PRId64, session->number);
-    redis_link_script(registry->state, &script_session_touch, on_touched, touch, 2,
-                      (const char *[]){session->id, number}, NULL);
+    redis_link_script(registry->state, &script_session_touch, on_touched, touch, 3,
+                      (const char *[]){session->id, number, session->key_version}, NULL);
 }
 
 void session_close(struct session_registry *registry, const struct session *session, const char *reason)

@@ -20,7 +20,7 @@ struct session_opening;
 struct session {
     char id[ID_SIZE];
     int64_t number;
-    char key_hash[65];
+    char key_hash[65], key_version[24]; /* of the newest stream key, as far as Redis has told us; decimal */
     char title[801], owner_id[ID_SIZE], owner_name[401];
     char grace_ms[24], created_at_ms[24], live_at_ms[24]; /* decimal; live_at_ms "0": never was */
     bool was_live;                                        /* restored as suspended then, else as scheduled */
@@ -39,12 +39,17 @@ struct session_opening *session_open(struct session_registry *registry, const ch
                                      session_opened_fn callback, void *context);
 /* The callback will not be called; a session that opens all the same is closed again. */
 void session_open_cancel(struct session_opening *opening);
-/* Redis has lost the broadcast: makes it again from memory and opens a new session of it. The same answers. */
+/* Redis has lost the broadcast: makes it again from memory and opens a new session of it. The same answers. Its stream
+ * key is MySQL's newest, put there behind the session; the one in memory only if MySQL does not answer. */
 struct session_opening *session_restore(struct session_registry *registry, const struct session *session,
                                         session_opened_fn callback, void *context);
 
+/* SESSION_TOUCHED with a key: the owner has renewed it; the session goes on. */
 enum session_touched { SESSION_TOUCHED, SESSION_REPLACED, SESSION_ENDED, SESSION_UNKNOWN, SESSION_NOT_ANSWERED };
-typedef void (*session_touched_fn)(enum session_touched result, void *context);
+struct session_key {
+    const char *hash, *version;
+};
+typedef void (*session_touched_fn)(enum session_touched result, const struct session_key *renewed, void *context);
 /* Media has arrived. The callback runs exactly once (at once with SESSION_NOT_ANSWERED while Redis is away). */
 void session_touch(struct session_registry *registry, const struct session *session, session_touched_fn callback,
                    void *context);

@@ -6,8 +6,13 @@
 
 #include <stdio.h>
 
+#define FIND_BY                                                                                                        \
+    "SELECT b.id, b.owner_id, b.title, b.state, b.grace_ms, b.created_at_ms, b.live_at_ms, u.name,"                    \
+    " b.stream_key_hash, b.stream_key_version FROM broadcasts b LEFT JOIN users u ON u.id = b.owner_id WHERE "
+
 struct find_job {
-    char key_hash[65];
+    const char *sql;
+    char by[65]; /* its one parameter */
     struct session session;
     enum stream_key_found found;
     stream_key_row_fn callback;
@@ -28,7 +33,8 @@ static void read_row(struct find_job *job, const struct db_result *result)
     COPY(session->created_at_ms, db_result_value(result, 0, 5));
     snprintf(session->live_at_ms, sizeof(session->live_at_ms), "%lld", (long long)db_result_int(result, 0, 6));
     COPY(session->owner_name, db_result_value(result, 0, 7));
-    COPY(session->key_hash, job->key_hash);
+    COPY(session->key_hash, db_result_value(result, 0, 8));
+    COPY(session->key_version, db_result_value(result, 0, 9));
 
     enum broadcast_state known = broadcast_state_from_name(state ? state : "");
     session->was_live = known == BROADCAST_LIVE || known == BROADCAST_SUSPENDED;
@@ -42,10 +48,7 @@ static void run_find(struct db_connection *connection, void *context)
 {
     struct find_job *job = context;
     struct db_result *result = NULL;
-    int code = db_query(connection,
-                        "SELECT b.id, b.owner_id, b.title, b.state, b.grace_ms, b.created_at_ms, b.live_at_ms, u.name "
-                        "FROM broadcasts b LEFT JOIN users u ON u.id = b.owner_id WHERE b.stream_key_hash = ?",
-                        DB_PARAMS(db_str(job->key_hash)), 1, &result);
+    int code = db_query(connection, job->sql, DB_PARAMS(db_str(job->by)), 1, &result);
 
     if (code == 0 && db_result_rows(result) == 1)
         read_row(job, result);
@@ -62,11 +65,12 @@ static void on_found(int code, void *context)
     free(job);
 }
 
-int stream_key_row_find(struct db *db, const char *key_hash, stream_key_row_fn callback, void *context)
+static int find(struct db *db, const char *sql, const char *by, stream_key_row_fn callback, void *context)
 {
     struct find_job *job = alloc_zero(1, sizeof(*job));
 
-    COPY(job->key_hash, key_hash);
+    job->sql = sql;
+    COPY(job->by, by);
     job->found = STREAM_KEY_NOT_ANSWERED;
     job->callback = callback;
     job->context = context;
@@ -74,4 +78,14 @@ int stream_key_row_find(struct db *db, const char *key_hash, stream_key_row_fn c
         return 0;
     free(job);
     return -1;
+}
+
+int stream_key_row_find(struct db *db, const char *key_hash, stream_key_row_fn callback, void *context)
+{
+    return find(db, FIND_BY "b.stream_key_hash = ?", key_hash, callback, context);
+}
+
+int stream_key_row_find_newest(struct db *db, const char *id, stream_key_row_fn callback, void *context)
+{
+    return find(db, FIND_BY "b.id = ?", id, callback, context);
 }

@@ -140,8 +140,8 @@ int broadcast_row_set_key(struct db_connection *connection, const char *id, cons
                           size_t sealed_len)
 {
     return db_exec(connection,
-                   "UPDATE broadcasts SET stream_key_hash = ?, stream_key_sealed = ? WHERE id = ? AND state NOT IN "
-                   "('ended', 'archived')",
+                   "UPDATE broadcasts SET stream_key_hash = ?, stream_key_sealed = ?,"
+                   " stream_key_version = stream_key_version + 1 WHERE id = ? AND state NOT IN ('ended', 'archived')",
                    DB_PARAMS(db_str(key_hash), db_bytes(sealed, sealed_len), db_str(id)));
 }
 

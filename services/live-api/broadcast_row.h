@@ -35,6 +35,7 @@ int audience_row_load(struct db_connection *connection, const char *id, struct a
 /* Newest first; `views` has room for query->limit + 1 rows, so that the caller sees whether there are more. */
 int broadcast_row_list(struct db_connection *connection, const struct broadcast_query *query,
                        struct broadcast_view *views, size_t *count);
+/* The next key, with the next number; the row stays locked until the commit. Nothing affected: it is over. */
 int broadcast_row_set_key(struct db_connection *connection, const char *id, const char *key_hash, const uint8_t *sealed,
                           size_t sealed_len);
 /* With what search finds it by. */

@@ -3,6 +3,7 @@
 #include "live_api.h"
 
 #include "broadcast_row.h"
+#include "broadcast_seed.h"
 #include "libcommon/alloc.h"
 #include "libcommon/db.h"
 #include "libcommon/http_auth.h"
@@ -10,8 +11,6 @@
 #include "proto/scripts.h"
 
 #include <hiredis/hiredis.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,17 +64,9 @@ static void on_restored(int code, const redisReply *reply, void *context)
 /* It has to be in Redis to be ended there. Its stream key is over with it, so it comes back without. */
 static void restore(struct end_job *job)
 {
-    char created_ms[24], live_ms[24];
-    bool was_on_air = job->view.state != BROADCAST_SCHEDULED;
+    const struct broadcast_seed seed = broadcast_seed_of(&job->view);
 
-    snprintf(created_ms, sizeof(created_ms), "%" PRId64, job->view.created_at_ms);
-    snprintf(live_ms, sizeof(live_ms), "%" PRId64, job->view.live_at_ms);
-    redis_link_script(job->api->redis, &script_broadcast_create, on_restored, job, 10,
-                      (const char *[]){job->view.id,
-                                       broadcast_state_name(was_on_air ? BROADCAST_SUSPENDED : BROADCAST_SCHEDULED),
-                                       job->view.title, job->view.owner_id, job->view.owner_name, "", "0", created_ms,
-                                       live_ms, "restored"},
-                      NULL);
+    broadcast_seed_send(job->api, &seed, "restored", on_restored, job);
 }
 
 static void run(struct db_connection *connection, void *context)

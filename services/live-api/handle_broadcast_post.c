@@ -3,13 +3,13 @@
 #include "live_api.h"
 
 #include "broadcast_row.h"
+#include "broadcast_seed.h"
 #include "libcommon/alloc.h"
 #include "libcommon/clock.h"
 #include "libcommon/db.h"
 #include "libcommon/http_auth.h"
 #include "libcommon/log.h"
 #include "libcommon/random_id.h"
-#include "proto/scripts.h"
 
 #include <hiredis/hiredis.h>
 #include <stdio.h>
@@ -34,9 +34,10 @@ static void run(struct db_connection *connection, void *context)
 static void on_created(int code, const redisReply *reply, void *context)
 {
     struct create_job *job = context;
+    struct broadcast_seeded seeded;
 
-    if (code == 0 && reply->type == REDIS_REPLY_ARRAY && reply->elements == 3)
-        job->view.version = atoll(reply->element[2]->str);
+    if (code == 0 && broadcast_seeded_read(reply, &seeded) == 0)
+        job->view.version = seeded.version;
     else
         log_warn("broadcast.not_in_redis", log_str("broadcast", job->view.id),
                  log_str("why", redis_link_strerror(code)));
@@ -48,7 +49,7 @@ static void on_created(int code, const redisReply *reply, void *context)
 static void done(int code, void *context)
 {
     struct create_job *job = context;
-    char grace[24], created[24];
+    struct broadcast_seed seed = broadcast_seed_of(&job->view);
 
     if (code == 0 && job->code == BROADCAST_TOO_MANY) {
         http_reply_error(job->request, 409, "too_many_broadcasts",
@@ -62,12 +63,10 @@ static void done(int code, void *context)
         free(job);
         return;
     }
-    snprintf(grace, sizeof(grace), "%lld", (long long)job->api->config.grace_ms);
-    snprintf(created, sizeof(created), "%lld", (long long)job->view.created_at_ms);
-    redis_link_script(job->api->redis, &script_broadcast_create, on_created, job, 10,
-                      (const char *[]){job->view.id, "scheduled", job->view.title, job->view.owner_id,
-                                       job->view.owner_name, job->key_hash, grace, created, "0", "created"},
-                      NULL);
+    seed.grace_ms = job->api->config.grace_ms;
+    strcpy(seed.key_hash, job->key_hash);
+    seed.key_version = STREAM_KEY_FIRST;
+    broadcast_seed_send(job->api, &seed, "created", on_created, job);
 }
 
 void handle_broadcast_post(struct http_request *request, void *context)

@@ -73,6 +73,7 @@ struct live_api {
     struct search_indexer *search_indexer;
     struct webhook_sender *webhook_sender;
     struct outbox_relay *announcer;
+    struct outbox_relay *keys;
     struct event *drain_poll;
     uint8_t seal_key[32];
 };

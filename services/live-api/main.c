@@ -2,6 +2,7 @@
 #include "live_api.h"
 
 #include "announcer.h"
+#include "key_relay.h"
 #include "libcommon/db.h"
 #include "libcommon/log.h"
 #include "libcommon/redis_link.h"
@@ -34,6 +35,7 @@ static void on_redis_up(void *context)
     reseeder_wake(api->reseeder);
     state_saver_wake(api->saver);
     outbox_relay_wake(api->announcer);
+    outbox_relay_wake(api->keys);
 }
 
 static void on_chat_redis_up(void *context)
@@ -138,6 +140,7 @@ static int start(struct service *service, void *state)
     api->saver = state_saver_create(api);
     api->reseeder = reseeder_create(api);
     api->announcer = announcer_create(api);
+    api->keys = key_relay_create(api);
     api->live_list = live_list_create(api);
     api->gifts = gift_relay_create(api);
     api->notice_waiters = notice_waiters_create(api, (size_t)api->config.notice_waiters_max);
@@ -197,6 +200,7 @@ static void stop(struct service *service, void *state)
     state_saver_destroy(api->saver);
     reseeder_destroy(api->reseeder);
     outbox_relay_destroy(api->announcer);
+    outbox_relay_destroy(api->keys);
     live_list_destroy(api->live_list);
     search_indexer_destroy(api->search_indexer);
     webhook_sender_destroy(api->webhook_sender);

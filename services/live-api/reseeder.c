@@ -1,5 +1,6 @@
 #include "reseeder.h"
 
+#include "broadcast_seed.h"
 #include "libcommon/alloc.h"
 #include "libcommon/clock.h"
 #include "libcommon/db.h"
@@ -7,11 +8,9 @@
 #include "libcommon/service.h"
 #include "live_api.h"
 #include "proto/keys.h"
-#include "proto/scripts.h"
 
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,10 +64,11 @@ static void page_finished(struct reseeder *reseeder)
 static void on_restored(int code, const redisReply *reply, void *context)
 {
     struct reseeder *reseeder = context;
+    struct broadcast_seeded seeded;
 
-    if (code != 0)
+    if (code != 0 || broadcast_seeded_read(reply, &seeded) != 0)
         reseeder->failed = true;
-    else if (reply->type == REDIS_REPLY_ARRAY && reply->element[0]->integer == 1)
+    else if (seeded.is_new)
         reseeder->restored++;
     if (--reseeder->waiting == 0)
         page_finished(reseeder);
@@ -78,14 +78,12 @@ static void run(struct db_connection *connection, void *context)
 {
     struct page_job *job = context;
 
-    job->code =
-        db_query(connection,
-                 "SELECT b.id, b.state, b.title, b.owner_id, u.name, COALESCE(b.stream_key_hash, ''), b.grace_ms,"
-                 " b.created_at_ms, COALESCE(b.live_at_ms, 0) FROM broadcasts b JOIN users u ON u.id = b.owner_id"
-                 " WHERE b.id > ? AND (b.state IN ('live', 'suspended') OR (b.state = 'scheduled' AND"
-                 " b.created_at_ms > ?)) ORDER BY b.id LIMIT ?",
-                 DB_PARAMS(db_str(job->after_id), db_int(clock_wall_ms() - MAX_AGE_MS), db_int(PAGE_ROWS)), PAGE_ROWS,
-                 &job->result);
+    job->code = db_query(connection,
+                         "SELECT " BROADCAST_SEED_COLUMNS " FROM broadcasts b JOIN users u ON u.id = b.owner_id"
+                         " WHERE b.id > ? AND (b.state IN ('live', 'suspended') OR (b.state = 'scheduled' AND"
+                         " b.created_at_ms > ?)) ORDER BY b.id LIMIT ?",
+                         DB_PARAMS(db_str(job->after_id), db_int(clock_wall_ms() - MAX_AGE_MS), db_int(PAGE_ROWS)),
+                         PAGE_ROWS, &job->result);
 }
 
 static void done(int code, void *context)
@@ -97,15 +95,12 @@ static void done(int code, void *context)
     reseeder->page_rows = reseeder->failed ? 0 : db_result_rows(job->result);
     reseeder->waiting = 1; /* this function's own: answers may come before it is through */
     for (size_t row = 0; row < reseeder->page_rows; row++) {
-        const char *args[10] = {db_result_value(job->result, row, 0)};
+        struct broadcast_seed seed;
 
-        args[1] = strcmp(db_result_value(job->result, row, 1), "scheduled") == 0 ? "scheduled" : "suspended";
-        for (size_t i = 2; i <= 8; i++)
-            args[i] = db_result_value(job->result, row, i);
-        args[9] = "restored";
-        snprintf(reseeder->after_id, sizeof(reseeder->after_id), "%s", args[0]);
+        broadcast_seed_take(job->result, row, &seed);
+        strcpy(reseeder->after_id, seed.id);
         reseeder->waiting++;
-        redis_link_script(reseeder->api->redis, &script_broadcast_create, on_restored, reseeder, 10, args, NULL);
+        broadcast_seed_send(reseeder->api, &seed, "restored", on_restored, reseeder);
     }
     db_result_free(job->result);
     free(job);

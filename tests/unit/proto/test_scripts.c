@@ -362,6 +362,68 @@ static void test_restored_after_a_loss(void **state)
     assert_string_equal(ask("HGET %sr1 live_at_ms", KEY_BROADCAST), "456");
 }
 
+/* Gives broadcast `id` (its hash is there) a key; the answer's number is the key that it has then. */
+static int64_t give_key(const char *id, const char *key_hash, const char *key_version)
+{
+    redisReply *reply = run_script(
+        &script_broadcast_create, 11,
+        (const char *[]){id, "scheduled", "other", "o", "O", key_hash, "1", "0", "0", "restored", key_version});
+    int64_t version = strtoll(reply->element[3]->str, NULL, 10);
+
+    assert_int_equal(reply->element[0]->integer, 0);
+    freeReplyObject(reply);
+    return version;
+}
+
+static void test_only_a_newer_key_takes_the_place(void **state)
+{
+    create("key1", "scheduled", "60000");
+    assert_published("key1", BROADCAST_SCHEDULED);
+    assert_int_equal(give_key("key1", "third", "3"), 3);
+    assert_string_equal(ask("GET %shash", KEY_STREAM_KEY), "");
+    assert_int_equal(give_key("key1", "second", "2"), 3);
+    assert_int_equal(give_key("key1", "other third", "3"), 3);
+    assert_int_equal(give_key("key1", "", "4"), 3);
+    assert_string_equal(ask("HGET %skey1 key_hash", KEY_BROADCAST), "third");
+    assert_string_equal(ask("GET %sthird", KEY_STREAM_KEY), "key1");
+    assert_string_equal(ask("EXISTS %ssecond", KEY_STREAM_KEY), "0");
+    assert_string_equal(ask("HGET %skey1 title", KEY_BROADCAST), "title");
+    assert_silence();
+    /* What is over has no key any more, and takes none. */
+    assert_string_equal(ANSWER(script_broadcast_end, "key1", "owner"), "ok");
+    assert_published("key1", BROADCAST_ENDED);
+    assert_int_equal(give_key("key1", "fourth", "4"), 3);
+    assert_string_equal(ask("EXISTS %sthird", KEY_STREAM_KEY), "0");
+    assert_string_equal(ask("EXISTS %sfourth", KEY_STREAM_KEY), "0");
+}
+
+static void test_a_session_opens_with_the_key_and_hears_of_a_newer_one(void **state)
+{
+    redisReply *reply;
+    const char *session;
+
+    create("key2", "scheduled", "60000");
+    assert_published("key2", BROADCAST_SCHEDULED);
+    assert_string_equal(ANSWER(script_session_open, "key2", "i-1", "another"), "other_key");
+    assert_string_equal(ask("HGET %skey2 session", KEY_BROADCAST), "");
+    reply = run_script(&script_session_open, 3, (const char *[]){"key2", "i-1", "hash"});
+    session = strdup(reply->element[1]->str);
+    assert_string_equal(reply->element[11]->str, "0");
+    freeReplyObject(reply);
+    assert_string_equal(ANSWER(script_session_touch, "key2", session, "0"), "ok");
+    assert_int_equal(give_key("key2", "next", "2"), 2);
+    reply = run_script(&script_session_touch, 3, (const char *[]){"key2", session, "0"});
+    assert_int_equal(reply->elements, 3);
+    assert_string_equal(reply->element[0]->str, "ok");
+    assert_string_equal(reply->element[1]->str, "next");
+    assert_string_equal(reply->element[2]->str, "2");
+    freeReplyObject(reply);
+    reply = run_script(&script_session_touch, 3, (const char *[]){"key2", session, "2"});
+    assert_int_equal(reply->type, REDIS_REPLY_STRING);
+    freeReplyObject(reply);
+    free((char *)session);
+}
+
 static void test_an_outbox_id_is_delivered_once(void **state)
 {
     const char *e = "\"type\":\"gift\",\"purchase\":\"p\"}";
@@ -438,6 +500,8 @@ int main(void)
         cmocka_unit_test(test_saved),
         cmocka_unit_test(test_segments_are_fenced),
         cmocka_unit_test(test_restored_after_a_loss),
+        cmocka_unit_test(test_only_a_newer_key_takes_the_place),
+        cmocka_unit_test(test_a_session_opens_with_the_key_and_hears_of_a_newer_one),
         cmocka_unit_test(test_an_outbox_id_is_delivered_once),
         cmocka_unit_test(test_who_came_and_went_is_logged_once),
         cmocka_unit_test(test_every_change_of_state_is_to_be_exported),
