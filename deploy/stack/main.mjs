@@ -46,6 +46,7 @@ const stack = new Stack({
     rtmpUrl: process.env.HANABI_RTMP_URL ?? `rtmp://localhost:${rtmpPort}/live`,
     graceMs: Number(process.env.HANABI_GRACE_MS ?? 60000),
     ports: { public: port('HANABI_PORT', 8080), rtmp: rtmpPort },
+    env: { edge: process.env }, // what one client address may do: deploy/nginx/limits
     tls: certificate && { ...certificate, port: port('HANABI_TLS_PORT', 8443), rtmpsPort: port('HANABI_RTMPS_PORT', 1936) },
     onChange: (changed) => writeState(changed, extra),
 });

@@ -72,8 +72,24 @@ const tlsValues = (tls, publicListen, runDir) => ({
     REDIRECT: tls?.redirect ? `include ${runDir}/nginx/redirect.conf;` : '',
     TLS_LISTEN: tls?.listen ?? '', TLS_CERT: tls?.cert ?? '', TLS_KEY: tls?.key ?? '', TLS_PORT_SUFFIX: tls ? `:${tls.listen.split(':').at(-1)}`.replace(/^:443$/, '') : '' });
 
+/** What one client address may do, and which proxies are believed about whose address it is: values for the template from `env`, as in a container. */
+export function edgeValues(env) {
+    const values = {};
+    for (const line of fs.readFileSync(path.join(repo, 'deploy/nginx/limits'), 'utf8').split('\n')) {
+        const [, name, fallback] = /^(HANABI_\w+)\s+(\d+)/.exec(line) ?? [];
+        if (!name) continue;
+        const value = env[name] || fallback;
+        if (!/^[1-9]\d{0,6}$/.test(value)) throw new Error(`${name}=${value}: expected a whole number from 1 to 9999999`);
+        values[name.replace(/^HANABI_/, '')] = value;
+    }
+    const trusted = (env.HANABI_TRUSTED_PROXIES ?? '').split(/\s+/).filter(Boolean);
+    const wrong = trusted.find((cidr) => !/^[0-9a-fA-F.:]+(\/\d{1,3})?$/.test(cidr));
+    if (wrong) throw new Error(`HANABI_TRUSTED_PROXIES: ${wrong} is neither an address nor a network (10.0.0.0/8)`);
+    return { ...values, REAL_IP: trusted.length === 0 ? '' : `${trusted.map((cidr) => `set_real_ip_from ${cidr};`).join(' ')} real_ip_header X-Forwarded-For; real_ip_recursive on;` };
+}
+
 /** nginx with the edge's configuration, rendered from deploy/nginx into the run directory. */
-export function nginxServer({ name, runDir, values, tls, logFile, ...rest }) {
+export function nginxServer({ name, runDir, values, env = {}, tls, logFile, ...rest }) {
     const dir = path.join(runDir, 'nginx');
     fs.mkdirSync(dir, { recursive: true });
     const modules = firstThat(['/usr/lib/nginx/modules', '/usr/share/nginx/modules']);
@@ -82,7 +98,7 @@ export function nginxServer({ name, runDir, values, tls, logFile, ...rest }) {
         NOFILE: hardLimit === 'unlimited' ? '65536' : String(Math.min(65536, Number(hardLimit))),
         // As root, nginx would run its workers as nobody, who cannot read a folder store that root owns.
         USER_LINE: asRoot ? 'user root;' : '', WORKERS: '2', MODULES_DIR: modules, MIME_TYPES: '/etc/nginx/mime.types',
-        PURGE_ALLOW: '', STORE_ORIGIN: 'http://store', STORE_HOST: 'store', STORE_TLS: '', SEGMENT_CACHE: '1h', SHUTDOWN_TIMEOUT: '1h', RUN_DIR: runDir, ...values,
+        PURGE_ALLOW: '', STORE_ORIGIN: 'http://store', STORE_HOST: 'store', STORE_TLS: '', SEGMENT_CACHE: '1h', SHUTDOWN_TIMEOUT: '1h', RUN_DIR: runDir, ...edgeValues(env), ...values,
         ...tlsValues(tls, values.PUBLIC_LISTEN, runDir) };
     for (const file of ['nginx.conf', 'hls.conf', 'proxy.conf', 'tls.conf', 'redirect.conf']) {
         const template = fs.readFileSync(path.join(repo, 'deploy/nginx', `${file}.template`), 'utf8');

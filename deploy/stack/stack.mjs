@@ -133,7 +133,7 @@ export class Stack {
     startEdge() {
         const { ports } = this;
         const servers = (name) => this.servicePorts[name].map((p) => `server 127.0.0.1:${p.http} max_fails=0;`).join(' ');
-        this.servers.nginx = nginxServer(this.supervised({ name: 'nginx', runDir: this.runDir, logFile: this.log('nginx'),
+        this.servers.nginx = nginxServer(this.supervised({ name: 'nginx', runDir: this.runDir, logFile: this.log('nginx'), env: this.options.env?.edge,
             tls: this.tls && { ...this.tls, listen: `${this.publicHost}:${this.tls.port}` }, values: {
             STORE_LISTEN: `127.0.0.1:${ports.store}`, STORE_SERVERS: `server 127.0.0.1:${ports.store};`, STORE_DIR: this.storeDir, WEB_DIR: path.join(repo, 'services/web'),
             PUBLIC_LISTEN: `${this.publicHost}:${ports.public}`, PURGE_LISTEN: `127.0.0.1:${ports.purge}`,

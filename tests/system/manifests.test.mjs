@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import yaml from 'js-yaml';
-import { repo } from '../../deploy/stack/servers.mjs';
+import { edgeValues, repo } from '../../deploy/stack/servers.mjs';
 import { recipes } from '../../deploy/stack/services.mjs';
 import { configTable } from '../lib/config_table.mjs';
 
@@ -54,6 +54,16 @@ test('deploy/docker/tls.yml: every link of every service is in TLS, with the CA 
     for (const name of services) assertEnvironment('tls.yml', name, [...new Set([...Object.keys(plain[name].environment), ...Object.keys(secure[name].environment)])]);
     for (const [name, port] of [['edge', '8443'], ['rtmp', '1936']]) assert.ok(secure[name].ports.some((one) => one.endsWith(`:${port}`)), name);
     for (const name of ['redis', 'media-redis', 'mariadb', 'edge']) assert.ok(secure[name].environment.HANABI_TLS_CERT && secure[name].environment.HANABI_TLS_KEY, name);
+});
+
+test('both container edges take every bound of a client address', () => {
+    const defaults = Object.fromEntries(Object.entries(edgeValues({})).filter(([name]) => name.startsWith('EDGE_')).map(([name, value]) => [`HANABI_${name}`, value]));
+    const { edge } = yaml.load(fs.readFileSync(path.join(repo, 'docker-compose.yml'), 'utf8')).services;
+    for (const name of [...Object.keys(defaults), 'HANABI_TRUSTED_PROXIES']) assert.equal(edge.environment[name], `\${${name}:-}`);
+    const { data } = yaml.loadAll(fs.readFileSync(path.join(repo, 'deploy/k8s/base/config.yaml'), 'utf8')).find((object) => object.metadata.name === 'hanabi-edge');
+    const { HANABI_TRUSTED_PROXIES: trusted, ...limits } = data;
+    assert.deepEqual(limits, defaults);
+    assert.ok(edgeValues({ HANABI_TRUSTED_PROXIES: trusted }).REAL_IP, 'all viewers come from the Ingress controller: without it they would be one client');
 });
 
 test('Grafana is given its data source and its dashboards', () => {
