@@ -26,6 +26,7 @@ struct transfer {
     struct buffer answer;
     char error[CURL_ERROR_SIZE];
     bool is_refused; /* it led to an address that is not public */
+    bool only_status;
     http_client_fn done;
     void *context;
 };
@@ -100,7 +101,9 @@ static void finish_transfer(struct transfer *transfer, CURLcode result)
     if (answer && transfer->answer.len > 0)
         memcpy(answer->data, transfer->answer.data, transfer->answer.len);
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (result != CURLE_OK || status == 0) {
+    /* Below 200: an answer is still to come. */
+    bool is_answered = result == CURLE_OK || (transfer->only_status && status >= 200);
+    if (!is_answered || status == 0) {
         status = 0;
         why = transfer->is_refused ? "its address is not public"
               : transfer->error[0] ? transfer->error
@@ -241,6 +244,7 @@ void http_client_send(struct http_client *client, const struct http_client_reque
         abort();
     transfer->client = client;
     transfer->done = done;
+    transfer->only_status = request->only_status;
     transfer->context = context;
     buffer_init(&transfer->answer, request->max_response_bytes);
     for (size_t i = 0; request->headers && request->headers[i]; i++)

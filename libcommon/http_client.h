@@ -17,6 +17,9 @@ struct http_client_request {
     const char *sigv4;          /* libcurl's CURLOPT_AWS_SIGV4, or NULL */
     int64_t timeout_ms;
     size_t max_response_bytes;
+    /* Of an answer only the status counts: one whose body is longer than max_response_bytes, or not over in time, is
+     * cut and reported with its status, not as a failure. */
+    bool only_status;
     bool only_public; /* refuse to connect to any address that is not public (public_address.h), after DNS */
 };
 

@@ -19,9 +19,9 @@
 #define PERIOD_MS     500
 #define PRUNE_MS      60000
 #define MAX_IN_FLIGHT 32
-#define MAX_ANSWER    (64 * 1024)
-#define LEASE_MARGIN  10000   /* beyond the request's own deadline, for the database */
-#define MAX_RETRY_MS  3600000 /* the longest pause between two attempts */
+#define MAX_ANSWER    (64 * 1024) /* that is read; the status says all, and the rest is left */
+#define LEASE_MARGIN  10000       /* beyond the request's own deadline, for the database */
+#define MAX_RETRY_MS  3600000     /* the longest pause between two attempts */
 
 struct webhook_sender {
     struct live_api *api;
@@ -155,6 +155,7 @@ static void send_attempt(struct webhook_sender *sender, struct webhook_task *tas
                          .body = body,
                          .timeout_ms = config->webhook_timeout_ms,
                          .max_response_bytes = MAX_ANSWER,
+                         .only_status = true,
                          .only_public = !config->webhook_private,
                      },
                      on_answer, attempt);

@@ -93,6 +93,26 @@ test('a receiver that fails, hangs or redirects: tried again with the same id, l
     for (const hook of Object.values(hooks)) await remove(hook.id);
 });
 
+test('the status decides: a long answer, or one that never ends, is delivered once; a long failure is a failure with its status', { timeout: 30000 }, async () => {
+    behaviour['/long'] = (answer) => { answer.end(Buffer.alloc(1 << 20, 'x')); };
+    behaviour['/endless'] = (answer) => {
+        const drip = setInterval(() => answer.write('x'), 50);
+        answer.on('close', () => clearInterval(drip));
+    };
+    behaviour['/long-failure'] = (answer) => { answer.statusCode = 500; answer.end(Buffer.alloc(1 << 20, 'x')); };
+    const hooks = {};
+    for (const path of ['/long', '/endless', '/long-failure']) hooks[path] = await register(path, { events: ['broadcast.live'] });
+    await start('talkative');
+    for (const path of ['/long', '/endless']) {
+        const done = await waitFor(`${path} is settled`, async () => { const [one] = await deliveries(hooks[path].id); return one?.attempts > 0 && one.state !== 'pending' && one; }, 8000);
+        assert.deepEqual([done.state, done.status, done.attempts, done.error], ['delivered', 200, 1, null], path);
+    }
+    const failed = await waitFor('/long-failure is given up', async () => { const [one] = await deliveries(hooks['/long-failure'].id); return one.state === 'failed' && one; }, 12000);
+    assert.deepEqual([failed.status, failed.error], [500, 'the answer was no success']);
+    assert.deepEqual(['/long', '/endless', '/long-failure'].map((path) => at(path).length), [1, 1, 4]);
+    for (const hook of Object.values(hooks)) await remove(hook.id);
+});
+
 test('live-api is killed while it sends: everything arrives, at least once', { timeout: 40000 }, async () => {
     behaviour['/slow'] = (answer) => { setTimeout(() => answer.end(), 100); };
     const hooks = [await register('/slow', { events: ['broadcast.live'] })];
