@@ -1,7 +1,7 @@
 /* See aac.h. Clauses and tables are those of ISO/IEC 14496-3. */
 #include "services/transcoder/aac.h"
 
-#include "services/transcoder/bit_reader.h"
+#include "libcommon/bit_reader.h"
 
 #include <stdio.h>
 #include <string.h>

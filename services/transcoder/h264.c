@@ -2,7 +2,6 @@
 #include "services/transcoder/h264.h"
 
 #include "libcommon/buffer.h"
-#include "services/transcoder/h264_rbsp.h"
 
 #include <assert.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 hanabi_unit_test(proto/test_segment_entry proto)
 hanabi_unit_test(proto/test_flv proto)
+hanabi_unit_test(proto/test_h264_sps proto)
 hanabi_unit_test(proto/test_hls_text proto)
 hanabi_unit_test(proto/test_broadcast proto)
 hanabi_unit_test(proto/test_setting proto)

@@ -1,8 +1,7 @@
-/* The sequence parameter set; see h264.h. Clauses are those of ISO/IEC 14496-10. */
-#include "services/transcoder/h264.h"
+/* See h264_sps.h. Clauses are those of ISO/IEC 14496-10. */
+#include "proto/h264_sps.h"
 
-#include "services/transcoder/bit_reader.h"
-#include "services/transcoder/h264_rbsp.h"
+#include "libcommon/bit_reader.h"
 
 #include <stdio.h>
 
