@@ -193,7 +193,8 @@ int flv_avc_config_parse(const uint8_t *record, size_t len_bytes, struct flv_avc
                                       .compatibility = record[2],
                                       .level = record[3],
                                       .nal_length_size = (record[4] & 3) + 1,
-                                      .sps_count = record[5] & 0x1f};
+                                      .sps_count = record[5] & 0x1f,
+                                      .sps = record + at};
     if (config->nal_length_size == 3 || config->sps_count == 0)
         return -1;
     if (skip_parameter_sets(record, len_bytes, &at, config->sps_count) != 0 || at >= len_bytes)

@@ -70,6 +70,7 @@ struct flv_avc_config {
     uint8_t profile, compatibility, level; /* as in avc1.PPCCLL */
     int nal_length_size;                   /* 1, 2 or 4 */
     int sps_count, pps_count;
+    const uint8_t *sps; /* the first of them in the record: a length of 16 bits and the NAL unit, then the next */
 };
 /* `record`: the payload of an AVC sequence header. 0, or -1: not one, or its size fields lie. */
 int flv_avc_config_parse(const uint8_t *record, size_t len_bytes, struct flv_avc_config *config)

@@ -108,7 +108,9 @@ static int parse_size(struct bit_reader *bits, int chroma_array_type, struct h26
     }
     /* Of what is coded, not of what is shown: that is what a decoder keeps, up to seventeen times. */
     if (width > MAX_SIDE || height > MAX_SIDE || width * height > (int64_t)H264_MAX_PICTURE_SAMPLES)
-        return -1;
+        return bits->overrun ? H264_SPS_BROKEN : H264_SPS_TOO_LARGE;
+    sps->coded_width = (int)width;
+    sps->coded_height = (int)height;
     bit_reader_take(bits, 1);
     if (bit_reader_flag(bits)) {
         /* 7.4.2.1.1: crop units depend on the chroma subsampling, and on fields vertically. */
@@ -120,7 +122,7 @@ static int parse_size(struct bit_reader *bits, int chroma_array_type, struct h26
         height -= unit_y * (top + bottom);
     }
     if (width < 1 || height < 1)
-        return -1;
+        return H264_SPS_BROKEN;
     sps->width = (int)width;
     sps->height = (int)height;
     return 0;
@@ -220,30 +222,31 @@ int h264_sps_parse(const uint8_t *nal, size_t len_bytes, struct h264_sps *sps)
 
     *sps = (struct h264_sps){.sar_width = 1, .sar_height = 1, .num_reorder_frames = -1, .rate_den = 1};
     if (len_bytes < 5 || (nal[0] & 0x1f) != H264_NAL_SPS)
-        return -1;
+        return H264_SPS_BROKEN;
     bit_reader_init(&bits, rbsp, h264_unescape(nal + 1, len_bytes - 1, rbsp, sizeof rbsp));
     sps->profile_idc = (uint8_t)bit_reader_take(&bits, 8);
     sps->constraint_flags = (uint8_t)bit_reader_take(&bits, 8);
     sps->level_idc = (uint8_t)bit_reader_take(&bits, 8);
     if (bit_reader_ue(&bits) > 31)
-        return -1;
+        return H264_SPS_BROKEN;
     int chroma_array_type = parse_chroma(&bits, sps);
     int order_type = chroma_array_type < 0 ? -1 : skip_picture_order(&bits);
     if (order_type < 0)
-        return -1;
+        return H264_SPS_BROKEN;
     /* Output order is decoding order then. */
     if (order_type == 2 || sps->profile_idc == 66)
         sps->num_reorder_frames = 0;
     uint32_t references = bit_reader_ue(&bits);
     if (references > 16)
-        return -1;
+        return H264_SPS_BROKEN;
     sps->max_num_ref_frames = (int)references;
     bit_reader_take(&bits, 1);
-    if (parse_size(&bits, chroma_array_type, sps) < 0)
-        return -1;
+    int size_error = parse_size(&bits, chroma_array_type, sps);
+    if (size_error != 0)
+        return size_error;
     bool has_vui = bit_reader_flag(&bits);
     if (bits.overrun)
-        return -1;
+        return H264_SPS_BROKEN;
     if (has_vui) {
         struct h264_sps with_vui = *sps;
         parse_vui(&bits, &with_vui);

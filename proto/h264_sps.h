@@ -1,6 +1,6 @@
-/* The H.264 sequence parameter set (ISO/IEC 14496-10, 7.3.2.1.1 and annex E), as far as it is of use: what a publisher's
- * pictures are like. Here, since both ends of the media hand-off ask: what ingest lets in is what a transcoder takes.
- * No I/O, no allocation. Any thread. All input may be hostile. */
+/* The H.264 sequence parameter set (ISO/IEC 14496-10, 7.3.2.1.1 and annex E), as far as it is of use: what a
+ * publisher's pictures are like. Here, since both ends of the media hand-off ask: what ingest lets in is what a
+ * transcoder takes. No I/O, no allocation. Any thread. All input may be hostile. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,11 +23,12 @@ enum h264_nal_type {
 
 struct h264_sps {
     uint8_t profile_idc, constraint_flags, level_idc;
-    int chroma_format_idc;     /* 1: 4:2:0 */
-    int bit_depth;             /* luma */
-    bool interlaced;           /* fields may occur */
-    int width, height;         /* luma samples after cropping */
-    int sar_width, sar_height; /* shape of a sample; 1:1 when not told */
+    int chroma_format_idc;         /* 1: 4:2:0 */
+    int bit_depth;                 /* luma */
+    bool interlaced;               /* fields may occur */
+    int width, height;             /* luma samples after cropping */
+    int coded_width, coded_height; /* before: whole macroblocks, which is what a decoder keeps */
+    int sar_width, sar_height;     /* shape of a sample; 1:1 when not told */
     int max_num_ref_frames;
     int num_reorder_frames; /* frames that precede another in decoding and follow it in output; -1: not told */
     /* frames per second = rate_num / rate_den; 0/1 when not told. What a publisher writes here may be a lie. */
@@ -39,8 +40,11 @@ struct h264_sps {
  * more than a gigabyte. */
 #define H264_MAX_PICTURE_SAMPLES (36864 * 256)
 
-/* `nal` with its header byte. 0, or -1: no SPS, truncated, values outside the standard, or a picture above
- * H264_MAX_PICTURE_SAMPLES. A VUI that cannot be read is taken as absent. */
+enum h264_sps_error {
+    H264_SPS_BROKEN = -1,    /* no SPS, truncated, or values outside the standard */
+    H264_SPS_TOO_LARGE = -2, /* a picture above H264_MAX_PICTURE_SAMPLES, as coded */
+};
+/* `nal` with its header byte. 0 or a h264_sps_error. A VUI that cannot be read is taken as absent. */
 int h264_sps_parse(const uint8_t *nal, size_t len_bytes, struct h264_sps *sps) __attribute__((warn_unused_result));
 /* The size at which the picture is to be shown when samples are not square: the width is adapted. */
 void h264_sps_display_size(const struct h264_sps *sps, int *width, int *height);

@@ -23,6 +23,8 @@ static const struct close_reason_text texts[CLOSE_REASONS] = {
     [CLOSE_AUDIO_CODEC] = {"audio_codec", "NetStream.Publish.Rejected", "Unsupported audio codec: please send AAC."},
     [CLOSE_BAD_MEDIA] = {"bad_media", "NetStream.Publish.Rejected",
                          "Broken media: a size field in a frame or a sequence header does not fit."},
+    [CLOSE_PICTURE_SIZE] = {"picture_size", "NetStream.Publish.Rejected",
+                            "The picture is larger than this server takes: please choose a lower resolution."},
     [CLOSE_BITRATE] = {"bitrate", "NetStream.Publish.Rejected", "The bitrate is above the limit of this server."},
     [CLOSE_NO_KEYFRAME] = {"no_keyframe", "NetStream.Publish.Rejected",
                            "No key frame for too long: please set a key frame interval of 2 seconds."},

@@ -3,12 +3,15 @@
 
 #include "libcommon/db.h"
 #include "libcommon/redis_link.h"
+#include "proto/h264_sps.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ROW(field) .offset = offsetof(struct ingest_config, field)
+
+_Static_assert(H264_MAX_PICTURE_SAMPLES == 9437184, "the default of HANABI_INGEST_MAX_PICTURE_SAMPLES");
 
 const struct config_row ingest_config_rows[] = {
     {"HANABI_REDIS_URL", CONFIG_URL, "redis://127.0.0.1:6379", "state Redis", REDIS_LINK_URL, ROW(redis_url)},
@@ -35,6 +38,10 @@ const struct config_row ingest_config_rows[] = {
      .min = 128, .max = 2147483647, ROW(max_chunk_bytes)},
     {"HANABI_INGEST_MAX_BITRATE_KBPS", CONFIG_INT, "20000", "a publisher above this over 5 s is closed (kbit/s)",
      .min = 100, .max = 1000000, ROW(max_bitrate_kbps)},
+    {"HANABI_INGEST_MAX_PICTURE_SAMPLES", CONFIG_INT, "9437184",
+     "largest picture, width x height in whole macroblocks of 16x16; the default, 4096x2304, is all that transcoders "
+     "take",
+     .min = 256, .max = H264_MAX_PICTURE_SAMPLES, ROW(max_picture_samples)},
     {"HANABI_INGEST_MAX_CONNECTIONS", CONFIG_INT, "4000", "connections of one process", .min = 1, .max = 100000,
      ROW(max_connections)},
     {"HANABI_INGEST_MAX_CONNECTIONS_PER_ADDRESS", CONFIG_INT, "200", "and of one address among them", .min = 1,

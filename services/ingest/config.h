@@ -11,7 +11,7 @@ struct ingest_config {
     const char *app;
     int64_t handshake_ms, idle_ms, keyframe_ms;
     int64_t max_message_kb, max_chunk_bytes;
-    int64_t max_bitrate_kbps;
+    int64_t max_bitrate_kbps, max_picture_samples;
     int64_t max_connections, max_connections_per_address;
     int64_t buffer_kb_per_publisher, buffer_mb;
     int64_t drain_wait_s;

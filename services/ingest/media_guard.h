@@ -1,5 +1,5 @@
-/* What a publisher may send: codecs, sound size fields, a bitrate, key frames. Pure: the caller brings the clock. One
- * per publisher. */
+/* What a publisher may send: codecs, sound size fields, pictures that transcoders take, a bitrate, key frames. Pure:
+ * the caller brings the clock. One per publisher. */
 #pragma once
 
 #include "services/ingest/close_reason.h"
@@ -12,6 +12,7 @@
 
 struct media_guard_limits {
     int64_t max_bitrate_kbps;
+    int64_t max_picture_samples; /* as coded; at most H264_MAX_PICTURE_SAMPLES */
     int64_t keyframe_ms;
 };
 

@@ -53,6 +53,7 @@ struct publisher *publisher_create(struct ingest *ingest, const char *stream_key
 {
     struct publisher *publisher = alloc_zero(1, sizeof(*publisher));
     const struct media_guard_limits limits = {.max_bitrate_kbps = ingest->config->max_bitrate_kbps,
+                                              .max_picture_samples = ingest->config->max_picture_samples,
                                               .keyframe_ms = ingest->config->keyframe_ms};
 
     publisher->ingest = ingest;

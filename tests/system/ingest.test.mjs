@@ -140,6 +140,14 @@ test('who may not publish is told why', async () => {
         assert.match(status.description, new RegExp(`Unsupported ${what}`));
         await push.waitForClose();
     }
+    // What x264 says of 8192x4320: no transcoder takes it.
+    const large = await RtmpClient.connect({ port: ingest.port });
+    await large.publish(b.key);
+    large.sendTag({ type: 9, timestamp: 0, body: Buffer.from('17000000000142c03effe1001f6742c03ea6110020000876c05a808080a000000300200000030151e100842301000468ce0fc8', 'hex') });
+    assert.match((await large.waitForStatus('NetStream.Publish.Rejected')).description, /picture is larger .* lower resolution/);
+    await large.waitForClose();
+    assert.equal(await rig.metric(ingest, 'hanabi_ingest_closes_total{reason="picture_size"}'), 1);
+    await waitFor('the ring says why', async () => (await rig.ring(b.id)).at(-1)?.end === 'picture_size');
     assert.equal(await rig.metric(ingest, 'hanabi_ingest_refused_total{reason="bad_key"}'), 1);
     assert.equal(await rig.metric(ingest, 'hanabi_ingest_closes_total{reason="video_codec"}'), 2);
 });
@@ -357,6 +365,11 @@ test('RTMPS, and a certificate that is replaced while it runs', async () => {
 test('limits: bitrate, key frames, connections per address, silence', { timeout: 60000 }, async () => {
     const strict = await rig.addIngest({ env: { HANABI_INGEST_MAX_BITRATE_KBPS: '2000', HANABI_INGEST_KEYFRAME_MS: '2000', HANABI_INGEST_IDLE_MS: '3000',
         HANABI_INGEST_MAX_CONNECTIONS_PER_ADDRESS: '3', HANABI_INGEST_HANDSHAKE_MS: '1000' } });
+    const narrow = await rig.addIngest({ env: { HANABI_INGEST_MAX_PICTURE_SAMPLES: '61439' } }); // the file's are 320x192 as coded
+    const wide = await rig.push(narrow, await rig.broadcast(), flv);
+    assert.match((await wide.client.waitForStatus('NetStream.Publish.Rejected')).description, /lower resolution/);
+    await wide.stop();
+    assert.match(fs.readFileSync(rig.log(narrow.name), 'utf8'), /"event":"connection.closed","reason":"picture_size"/);
     const big = readFlv(flv).map((t) => (t.type === 9 && t.body[1] === 1 ? { ...t, body: padded(t.body, 20000) } : t));
     const fast = await rig.push(strict, await rig.broadcast(), big);
     assert.match((await fast.client.waitForStatus('NetStream.Publish.Rejected')).description, /bitrate/);

@@ -44,13 +44,17 @@ static void test_sps_of_other_shapes(void **state)
     assert_int_equal(sps.chroma_format_idc, 3);
     assert_int_equal(sps.width, 130);
     assert_int_equal(sps.height, 98);
+    assert_int_equal(sps.coded_width, 144);
+    assert_int_equal(sps.coded_height, 112);
 }
 
 static void test_a_picture_that_no_decoder_here_has_room_for(void **state)
 {
     struct h264_sps sps;
 
-    assert_int_equal(h264_sps_parse(baseline_8192x4320_sps, sizeof baseline_8192x4320_sps, &sps), -1);
+    assert_int_equal(h264_sps_parse(baseline_8192x4320_sps, sizeof baseline_8192x4320_sps, &sps), H264_SPS_TOO_LARGE);
+    /* Cut short within its size, it is not taken for a large one. */
+    assert_int_equal(h264_sps_parse(baseline_8192x4320_sps, 6, &sps), H264_SPS_BROKEN);
 }
 
 /* Every prefix: never read past its end (each lies at the end of its own allocation). */

@@ -5,11 +5,13 @@
 
 #include <cmocka.h>
 
+#include "proto/h264_sps.h"
 #include "services/ingest/media_guard.h"
 
 #include <string.h>
 
-static const struct media_guard_limits limits = {.max_bitrate_kbps = 1000, .keyframe_ms = 30000};
+static const struct media_guard_limits limits = {
+    .max_bitrate_kbps = 1000, .max_picture_samples = H264_MAX_PICTURE_SAMPLES, .keyframe_ms = 30000};
 static struct media_guard guard;
 
 static int setup(void **state)
@@ -59,6 +61,34 @@ static void test_lying_sizes(void **state)
                      CLOSE_BAD_MEDIA);
 }
 
+/* Sequence parameter sets of x264: 8192x4320 in 31 bytes, 1280x718 (coded 1280x720) in 25. */
+#define SPS_8192x4320                                                                                                  \
+    "\x67\x42\xc0\x3e\xa6\x11\x00\x20\x00\x08\x76\xc0\x5a\x80\x80\x80\xa0\x00\x00\x03\x00\x20\x00\x00\x03\x01\x51"     \
+    "\xe1\x00\x84\x23"
+#define SPS_1280x718                                                                                                   \
+    "\x67\x42\xc0\x1f\xda\x01\x40\x16\xfe\xb0\x11\x00\x00\x03\x00\x01\x00\x00\x03\x00\x3c\x8f\x18\x32\xa0"
+#define CONFIG_OF(count, sets) "\x17\x00\x00\x00\x00\x01\x42\xc0\x3e\xff" count sets "\x01\x00\x04\x68\xce\x0f\xc8"
+
+static void test_pictures_that_no_transcoder_takes(void **state)
+{
+    assert_int_equal(CHECK(FLV_TAG_VIDEO, CONFIG_OF("\xe1", "\x00\x1f" SPS_8192x4320), 0), CLOSE_PICTURE_SIZE);
+    assert_int_equal(CHECK(FLV_TAG_VIDEO, CONFIG_OF("\xe2", "\x00\x19" SPS_1280x718 "\x00\x1f" SPS_8192x4320), 0),
+                     CLOSE_PICTURE_SIZE);
+    assert_int_equal(CHECK(FLV_TAG_VIDEO, CONFIG_OF("\xe1", "\x00\x19" SPS_1280x718), 0), CLOSE_NONE);
+    /* Within the stream, in front of a picture. */
+    assert_int_equal(
+        CHECK(FLV_TAG_VIDEO, "\x17\x01\x00\x00\x00\x00\x00\x00\x19" SPS_1280x718 "\x00\x00\x00\x02\x65\x88", 0),
+        CLOSE_NONE);
+    assert_int_equal(
+        CHECK(FLV_TAG_VIDEO, "\x17\x01\x00\x00\x00\x00\x00\x00\x1f" SPS_8192x4320 "\x00\x00\x00\x02\x65\x88", 0),
+        CLOSE_PICTURE_SIZE);
+    /* Configured lower: whole macroblocks count. */
+    guard.limits.max_picture_samples = 1280 * 720;
+    assert_int_equal(CHECK(FLV_TAG_VIDEO, CONFIG_OF("\xe1", "\x00\x19" SPS_1280x718), 0), CLOSE_NONE);
+    guard.limits.max_picture_samples = 1280 * 720 - 1;
+    assert_int_equal(CHECK(FLV_TAG_VIDEO, CONFIG_OF("\xe1", "\x00\x19" SPS_1280x718), 0), CLOSE_PICTURE_SIZE);
+}
+
 static void test_key_frames_must_come(void **state)
 {
     assert_int_equal(CHECK(FLV_TAG_VIDEO, AVC_CONFIG, 0), CLOSE_NONE);
@@ -96,6 +126,7 @@ int main(void)
         cmocka_unit_test_setup(test_sound_media_passes, setup),
         cmocka_unit_test_setup(test_other_codecs, setup),
         cmocka_unit_test_setup(test_lying_sizes, setup),
+        cmocka_unit_test_setup(test_pictures_that_no_transcoder_takes, setup),
         cmocka_unit_test_setup(test_key_frames_must_come, setup),
         cmocka_unit_test_setup(test_bitrate_is_averaged, setup),
         cmocka_unit_test_setup(test_burst_is_forgiven, setup),

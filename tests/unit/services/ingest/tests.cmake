@@ -18,6 +18,8 @@ if(HANABI_FUZZ)
     hanabi_ingest_fuzz(rtmp_session libcommon)
     target_sources(fuzz_rtmp_session PRIVATE ${ingest}/rtmp_session.c ${ingest}/rtmp_command.c ${ingest}/rtmp_message.c
         ${ingest}/rtmp_chunk.c ${ingest}/rtmp_handshake.c ${ingest}/amf0.c ${ingest}/close_reason.c ${CMAKE_SOURCE_DIR}/proto/flv.c)
+    hanabi_ingest_fuzz(media_guard libcommon)
+    target_sources(fuzz_media_guard PRIVATE ${ingest}/media_guard.c ${CMAKE_SOURCE_DIR}/proto/flv.c ${CMAKE_SOURCE_DIR}/proto/h264_sps.c)
     hanabi_ingest_fuzz(flv libcommon)
     target_sources(fuzz_flv PRIVATE ${CMAKE_SOURCE_DIR}/proto/flv.c)
 endif()
