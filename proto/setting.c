@@ -86,13 +86,13 @@ static bool validate_notice(const json_t *value, char *why, size_t why_size)
 }
 
 static const struct setting_kind kinds[SETTING_KINDS] = {
-    {SETTING_DECORATION, "decoration", SETTING_SYNCED, 0, validate_decoration},
-    {SETTING_BLOCK, "block", SETTING_SYNCED, 0, validate_empty},
-    {SETTING_MUTE, "mute", SETTING_SYNCED, 0, validate_mute},
-    {SETTING_BAN, "ban", SETTING_SYNCED, 0, validate_empty},
-    {SETTING_SLOW_MODE, "slow_mode", SETTING_SYNCED, 0, validate_slow_mode},
-    {SETTING_WORDS, "words", SETTING_LAZY, WORDS_EXPIRE_MS, validate_words},
-    {SETTING_NOTICE, "notice", SETTING_SYNCED, 0, validate_notice},
+    {SETTING_DECORATION, "decoration", SETTING_SYNCED, 0, false, validate_decoration},
+    {SETTING_BLOCK, "block", SETTING_SYNCED, 0, false, validate_empty},
+    {SETTING_MUTE, "mute", SETTING_SYNCED, 0, true, validate_mute},
+    {SETTING_BAN, "ban", SETTING_SYNCED, 0, true, validate_empty},
+    {SETTING_SLOW_MODE, "slow_mode", SETTING_SYNCED, 0, true, validate_slow_mode},
+    {SETTING_WORDS, "words", SETTING_LAZY, WORDS_EXPIRE_MS, false, validate_words},
+    {SETTING_NOTICE, "notice", SETTING_SYNCED, 0, false, validate_notice},
 };
 
 const struct setting_kind *setting_kind_from_name(const char *name)

@@ -48,6 +48,7 @@ struct setting_kind {
     const char *name;
     enum setting_spread spread;
     int64_t expire_ms; /* SETTING_LAZY */
+    bool of_broadcast; /* the subject is a broadcast: it steers nothing when that is over */
     /* True when `value` is good; else a sentence for the caller in `why`. */
     bool (*validate)(const json_t *value, char *why, size_t why_size);
 };

@@ -20,6 +20,7 @@ struct metric;
 struct redis_link;
 struct service;
 struct settings;
+struct settings_sweeper;
 struct subscriber;
 struct table;
 struct worker;
@@ -38,6 +39,7 @@ struct chat_config {
     bool is_exporting;
     int64_t audience_log_ms, audience_log_pending, audience_log_mb;
     int64_t append_pending, wait_ms, history, presence_ms, reap_ms, drain_spread_ms, retry_after_ms;
+    int64_t settings_keep_s;
 };
 extern const struct config_row chat_config_rows[];
 
@@ -86,6 +88,7 @@ struct chat {
     uint64_t next_audience, next_reader;
     struct audience_log *audience_log; /* NULL: off */
     struct settings *settings;
+    struct settings_sweeper *settings_sweeper;
 
     /* Any thread: what admission control looks at. */
     atomic_llong connection_count;

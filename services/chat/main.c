@@ -170,6 +170,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
 
     sync_retry(chat, now_ms);
     settings_tick(chat, now_ms);
+    settings_sweeper_tick(chat->settings_sweeper, now_ms);
     presence_tick(chat, now_ms);
     reaper_tick(chat, now_ms);
     if (now_ms >= chat->second_due_ms) {
@@ -353,6 +354,7 @@ static int start(struct service *service, void *state)
     raise_file_limit(chat);
     chat->audience_log = audience_log_create(chat);
     chat->settings = settings_create(chat);
+    chat->settings_sweeper = settings_sweeper_create(chat);
     chat->db = db_create(service_loop(service), chat->config.mysql_url, &db);
     if (!chat->db) {
         log_error("service.bad_url", log_str("what", "HANABI_MYSQL_URL"));
@@ -413,6 +415,7 @@ static void stop(struct service *service, void *state)
         log_writer_destroy(chat->shards[i].log_writer);
     }
     audience_log_destroy(chat->audience_log);
+    settings_sweeper_destroy(chat->settings_sweeper);
     settings_destroy(chat->settings);
     table_destroy(chat->broadcasts, broadcast_free);
     table_destroy(chat->senders, free);

@@ -126,6 +126,12 @@ void settings_on_resubscribed(struct chat *chat);
 void settings_tick(struct chat *chat, int64_t now_ms);
 bool settings_ready(void *settings, char *why, size_t why_size);
 struct settings_memory *settings_of(struct chat *chat);
+/* These are over: what was set in them is forgotten. */
+void settings_forget(struct chat *chat, const struct table *broadcasts);
+/* settings_over.c: finds them. */
+struct settings_sweeper *settings_sweeper_create(struct chat *chat);
+void settings_sweeper_destroy(struct settings_sweeper *sweeper);
+void settings_sweeper_tick(struct settings_sweeper *sweeper, int64_t now_ms);
 /* words.c: the lists that may lag. */
 bool words_allow(struct broadcast *broadcast, const char *text);
 void words_refresh(struct broadcast *broadcast);

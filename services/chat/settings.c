@@ -19,7 +19,6 @@
 #define READ_RETRY_MS 500
 #define RE_READ_MS    5000 /* now and then in any case: the last message of all may be the one that was lost */
 #define NOTICE_AGE_MS 60000
-#define OVER_MS       3600000
 
 struct settings {
     struct chat *chat;
@@ -31,7 +30,7 @@ struct settings {
 
 struct job {
     struct settings *settings;
-    int64_t after;
+    int64_t after, over_before_ms;
     struct db_result *rows;
     int code;
 };
@@ -161,7 +160,7 @@ static void run(struct db_connection *connection, void *context)
                          " s.updated_at_ms FROM settings s WHERE s.version > ? AND NOT (s.kind IN ('mute', 'ban',"
                          " 'slow_mode') AND EXISTS (SELECT 1 FROM broadcasts b WHERE b.id = s.subject AND"
                          " b.ended_at_ms < ?)) ORDER BY s.version LIMIT 5000",
-                         DB_PARAMS(db_int(job->after), db_int(clock_wall_ms() - OVER_MS)), READ_ROWS, &job->rows);
+                         DB_PARAMS(db_int(job->after), db_int(job->over_before_ms)), READ_ROWS, &job->rows);
 }
 
 static void take_row(struct settings *settings, const struct db_result *rows, size_t row)
@@ -225,6 +224,7 @@ static void read_newer(struct settings *settings)
 
     job->settings = settings;
     job->after = settings_memory_version(settings->memory);
+    job->over_before_ms = clock_wall_ms() - settings->chat->config.settings_keep_s * 1000;
     settings->must_read = false;
     settings->is_reading = db_submit(settings->chat->db, run, done, job) == 0;
     if (settings->is_reading)
@@ -232,6 +232,16 @@ static void read_newer(struct settings *settings)
     settings->must_read = true;
     settings->read_due_ms = clock_monotonic_ms() + READ_RETRY_MS;
     free(job);
+}
+
+void settings_forget(struct chat *chat, const struct table *broadcasts)
+{
+    size_t dropped = settings_memory_forget(chat->settings->memory, broadcasts);
+
+    if (dropped > 0)
+        log_info("settings.dropped", log_int("broadcasts", (int64_t)table_count(broadcasts)),
+                 log_int("entries", (int64_t)dropped));
+    report(chat->settings);
 }
 
 void settings_on_resubscribed(struct chat *chat)

@@ -4,6 +4,8 @@
 #include "libcommon/alloc.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define KEY_SIZE  (32 + 2 * ID_SIZE)
 #define EARLY_MAX 256 /* versions heard before their predecessors */
@@ -191,6 +193,57 @@ int64_t settings_memory_heard(const struct settings_memory *memory)
 size_t settings_memory_count(const struct settings_memory *memory)
 {
     return table_count(memory->entries);
+}
+
+/* --- broadcasts that are over --- */
+
+/* The subject of a key, where it is a broadcast; false: of a user. */
+static bool broadcast_of(const char *key, char id[ID_SIZE])
+{
+    char *end;
+    enum setting_kind_id kind = (enum setting_kind_id)strtol(key, &end, 10);
+    size_t len = strcspn(end + 1, "|");
+
+    if (!setting_kind_of(kind)->of_broadcast || len >= ID_SIZE)
+        return false;
+    memcpy(id, end + 1, len);
+    id[len] = '\0';
+    return true;
+}
+
+static int gather_broadcast(const char *key, void *value, void *context)
+{
+    char id[ID_SIZE];
+
+    if (broadcast_of(key, id))
+        table_set(context, id, context);
+    return 0;
+}
+
+struct table *settings_memory_broadcasts(const struct settings_memory *memory)
+{
+    struct table *broadcasts = table_create();
+
+    table_each(memory->entries, gather_broadcast, broadcasts);
+    return broadcasts;
+}
+
+static int drop_if_over(const char *key, void *value, void *context)
+{
+    char id[ID_SIZE];
+
+    if (!broadcast_of(key, id) || !table_get(context, id))
+        return 0;
+    free(value);
+    return 1;
+}
+
+size_t settings_memory_forget(struct settings_memory *memory, const struct table *broadcasts)
+{
+    size_t before = table_count(memory->entries);
+
+    table_each(memory->entries, drop_if_over, (void *)broadcasts);
+    return before - table_count(memory->entries);
 }
 
 /* --- questions --- */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct settings_memory;
+struct table;
 
 struct settings_memory *settings_memory_create(size_t max_entries);
 void settings_memory_destroy(struct settings_memory *memory);
@@ -32,6 +33,10 @@ int64_t settings_memory_version(const struct settings_memory *memory);
 /* The highest version ever heard of; above settings_memory_version: something is missing. */
 int64_t settings_memory_heard(const struct settings_memory *memory);
 size_t settings_memory_count(const struct settings_memory *memory);
+/* The broadcasts that something was set in (their ids are the keys); the caller destroys the table. */
+struct table *settings_memory_broadcasts(const struct settings_memory *memory);
+/* Drops what was set in these, whose ids are the keys: they are over. Returns how many entries that were. */
+size_t settings_memory_forget(struct settings_memory *memory, const struct table *broadcasts);
 /* Something became known otherwise (a reader saw the counter): a gap may appear. */
 void settings_memory_hear(struct settings_memory *memory, int64_t version);
 

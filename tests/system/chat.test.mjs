@@ -395,6 +395,15 @@ test('a lost settings message: the gap is noticed with the next one and read fro
     assert.equal((await again.say('x')).code, 'blocked');
     assert.equal(await rig.viewer(fresh, 'onair', { as: 'gapalice' }).closed, 4403);
     assert.ok(await rig.viewer(fresh, 'longover', { as: 'gapalice' }).ready());
+    // Nor does a process that runs keep them.
+    const brief = await rig.chat({ ...env, HANABI_CHAT_SETTINGS_KEEP_S: '1' });
+    const blocked = await rig.viewer(brief, 'gap', { as: 'gapalice' }).ready();
+    assert.equal(await rig.viewer(brief, 'onair', { as: 'gapalice' }).closed, 4403);
+    const held = await rig.metric(brief, 'hanabi_chat_settings');
+    await rig.sql(`UPDATE broadcasts SET state = 'ended', ended_at_ms = ${Date.now() - 2000} WHERE id = 'onair'`);
+    await waitFor('one is dropped', async () => await rig.metric(brief, 'hanabi_chat_settings') === held - 1, 5000);
+    assert.ok(await rig.viewer(brief, 'onair', { as: 'gapalice' }).ready());
+    assert.equal((await blocked.say('x')).code, 'blocked');
 });
 
 test('thousands of lists of words as long as a request may be: a new process starts', { skip: process.env.HANABI_LONG !== 'yes' && 'long mode' }, async () => {

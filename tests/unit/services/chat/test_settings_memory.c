@@ -1,4 +1,5 @@
 #include "services/chat/settings_memory.h"
+#include "services/chat/table.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -135,6 +136,42 @@ static void test_unknown_kinds_count(void **state)
     assert_int_equal(settings_memory_version(memory), 1);
 }
 
+static void test_what_was_set_in_a_broadcast_that_is_over_is_forgotten(void **state)
+{
+    struct table *broadcasts, *over = table_create();
+    char user[16];
+
+    apply(1, SETTING_DECORATION, "over", "", "{\"frame\":\"gold\"}"); /* a user of that name */
+    apply(2, SETTING_BLOCK, "over", "eve", "{}");
+    apply(3, SETTING_BAN, "goes on", "eve", "{}");
+    apply(4, SETTING_SLOW_MODE, "over", "", "{\"seconds\":7}");
+    apply(5, SETTING_MUTE, "over", "a|b", "{\"until_ms\":0}");
+    for (int i = 0; i < 100; i++) {
+        snprintf(user, sizeof(user), "u%d", i);
+        apply(6 + i, SETTING_BAN, "over", user, "{}");
+    }
+    broadcasts = settings_memory_broadcasts(memory);
+    assert_int_equal(table_count(broadcasts), 2);
+    assert_non_null(table_get(broadcasts, "over"));
+    assert_non_null(table_get(broadcasts, "goes on"));
+    assert_int_equal(settings_memory_forget(memory, over), 0);
+    table_set(over, "over", over);
+    assert_int_equal(settings_memory_forget(memory, over), 102);
+    assert_int_equal(settings_memory_count(memory), 3);
+    assert_false(settings_is_banned(memory, "over", "u1"));
+    assert_false(settings_is_muted(memory, "over", "a|b", 0));
+    assert_int_equal(settings_slow_mode_ms(memory, "over"), 0);
+    assert_true(settings_is_banned(memory, "goes on", "eve"));
+    assert_true(settings_is_blocked(memory, "over", "eve"));
+    assert_non_null(settings_decoration(memory, "over"));
+    /* It stays known up to where everything is known, and what comes is taken. */
+    assert_int_equal(settings_memory_version(memory), 105);
+    assert_int_equal(apply(106, SETTING_BAN, "over", "late", "{}"), SETTINGS_TAKEN);
+    assert_true(settings_is_banned(memory, "over", "late"));
+    table_destroy(broadcasts, NULL);
+    table_destroy(over, NULL);
+}
+
 static void test_full(void **state)
 {
     char name[16];
@@ -157,6 +194,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_older_message_never_wins, make, drop),
         cmocka_unit_test_setup_teardown(test_reading_at_the_start_while_messages_come, make, drop),
         cmocka_unit_test_setup_teardown(test_unknown_kinds_count, make, drop),
+        cmocka_unit_test_setup_teardown(test_what_was_set_in_a_broadcast_that_is_over_is_forgotten, make, drop),
         cmocka_unit_test_setup_teardown(test_full, make, drop),
     };
 
