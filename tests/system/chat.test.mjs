@@ -512,6 +512,39 @@ test('a flood beyond what Redis takes is refused at once, with a time to come ba
     assert.equal((await talker.say('too much')).type, 'ack', 'what was refused may be said again');
 });
 
+test('comments that wait in the process behind more than 500 others are refused before anything else is looked at; so many at once are not, nor is the broadcaster', async () => {
+    const chat = await rig.chat({ ...env, HANABI_CHAT_ROOM_SIZE: '1000', HANABI_CHAT_ROOM_RATE: '1000000', HANABI_CHAT_WAIT_MS: '10', HANABI_CHAT_RETRY_AFTER_MS: '500' });
+    await rig.broadcast('late', 'idol');
+    // Of each talker one comment in ten minutes: what comes in the flood never waits for Redis, so it is not that which makes it late.
+    const version = await rig.setting('slow_mode', 'late', '', { seconds: 600 });
+    await waitFor('slow mode', async () => await rig.metric(chat, 'hanabi_chat_setting_version') >= version);
+    const talkers = await Promise.all(Array.from({ length: 60 }, (_, i) => rig.viewer(chat, 'late', { as: `late${i}` }).ready()));
+    const idol = await rig.viewer(chat, 'late', { as: 'idol' }).ready();
+    const burst = (each, what) => {
+        for (const talker of talkers) for (let i = 0; i < each; i += 1) talker.socket.send(JSON.stringify({ type: 'comment', ref: `${what}${i}`, text: `${what} ${i}` }));
+    };
+    const answersTo = (each, what) => waitFor(`answers to ${what}`, () => {
+        const answers = talkers.flatMap((talker) => Array.from({ length: each }, (_, i) => talker.answers.get(`${what}${i}`)));
+        return answers.every(Boolean) && answers.map((answer) => answer.code ?? answer.type);
+    }, 20000, 50);
+    burst(6, 'few');
+    const few = await answersTo(6, 'few');
+    assert.deepEqual([few.filter((one) => one === 'ack').length, few.filter((one) => one === 'slow_mode').length], [60, 300]);
+    assert.equal(await rig.metric(chat, 'hanabi_chat_shed_total'), 0);
+    // What is sent meanwhile is read all at once, however fast this test sends.
+    chat.process.pause();
+    burst(300, 'many');
+    const shout = idol.say('I am heard');
+    await sleep(300);
+    chat.process.resume();
+    const many = await answersTo(300, 'many'), refused = many.filter((one) => one === 'unavailable').length;
+    assert.equal((await shout).type, 'ack');
+    assert.ok(refused > 1000, `${refused} were refused`);
+    assert.equal(many.filter((one) => one === 'slow_mode').length, many.length - refused);
+    assert.equal(await rig.metric(chat, 'hanabi_chat_shed_total'), refused);
+    assert.ok(talkers.every((talker) => [...talker.answers.values()].every((answer) => answer.code !== 'unavailable' || answer.retry_after_ms === 500)));
+});
+
 test('what the viewers of all these tests heard is what asyncapi.yaml says', (t) => {
     const asyncapi = new AsyncApi();
     const kinds = new Set();

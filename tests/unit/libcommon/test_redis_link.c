@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -116,6 +117,73 @@ static void test_answers_in_order_and_binary_safe(void **state)
     assert_int_equal(refused.code, REDIS_LINK_REFUSED);
     assert_int_equal(refused.type, REDIS_REPLY_ERROR);
     assert_int_equal(redis_link_pending_bytes(f->link), 0);
+}
+
+/* A value whose whole reply, "$<length>\r\n…\r\n", is of so many bytes. */
+static void set_value_with_reply_of(const struct fixture *f, size_t reply_bytes)
+{
+    char digits[24], *value;
+    size_t len = reply_bytes;
+
+    while (len + (size_t)snprintf(digits, sizeof(digits), "$%zu\r\n", len) + 2 > reply_bytes)
+        len--;
+    value = malloc(len + 1);
+    memset(value, 'v', len);
+    value[len] = '\0';
+    assert_int_equal(len + strlen(digits) + 2, reply_bytes);
+    assert_int_equal(real_redis_command(real_server_port(f->redis), "SET boundary %s", value), 0);
+    free(value);
+}
+
+/* Replies that end exactly where a read ends, and one byte before and behind: what libevent reads in a turn of the
+ * loop (4 KiB), what is read past it at once (32 KiB), and the most of that (256 KiB). */
+static void test_replies_that_end_where_a_read_ends(void **state)
+{
+    const size_t ends[] = {4096, 4096 + 32768, 4096 + 2 * 32768, 4096 + 262144};
+    struct fixture *f = *state;
+
+    link_to_port(f, real_server_port(f->redis));
+    redis_link_command(f->link, NULL, NULL, 2, (const char *[]){"SELECT", "0"}, NULL);
+    for (size_t i = 0; i < 3 * sizeof(ends) / sizeof(ends[0]); i++) {
+        struct answer value = {0}, next = {0};
+
+        set_value_with_reply_of(f, ends[i / 3] + i % 3 - 1);
+        redis_link_command(f->link, on_answer, &value, 2, (const char *[]){"GET", "boundary"}, NULL);
+        run_loop_for(f->loop, 1);
+        usleep(20000); /* all of it lies there when the loop looks again */
+        WAIT_UNTIL(f->loop, 1000, value.calls);
+        assert_int_equal(value.type, REDIS_REPLY_STRING);
+        redis_link_command(f->link, on_answer, &next, 1, (const char *[]){"PING"}, NULL);
+        WAIT_UNTIL(f->loop, 1000, next.calls);
+        assert_string_equal(next.text, "PONG");
+    }
+    assert_int_equal(f->downs, 0);
+}
+
+/* So does the line itself, behind the last reply: both replies arrive, then the end is found. */
+static void test_a_line_that_ends_where_a_read_ends(void **state)
+{
+    const size_t ends[] = {4096, 4096 + 32768};
+    struct fixture *f = *state;
+
+    link_to_port(f, real_server_port(f->redis));
+    for (int i = 0; i < 2; i++) {
+        struct answer value = {0}, quit = {0};
+
+        WAIT_UNTIL(f->loop, 3000, redis_link_is_up(f->link) && f->downs == i);
+        set_value_with_reply_of(f, ends[i] - strlen("+OK\r\n"));
+        redis_link_command(f->link, NULL, NULL, 2, (const char *[]){"SELECT", "0"}, NULL);
+        run_loop_for(f->loop, 50);
+        redis_link_command(f->link, on_answer, &value, 2, (const char *[]){"GET", "boundary"}, NULL);
+        redis_link_command(f->link, on_answer, &quit, 1, (const char *[]){"QUIT"}, NULL);
+        run_loop_for(f->loop, 1);
+        usleep(20000);
+        WAIT_UNTIL(f->loop, 1000, value.calls && quit.calls);
+        assert_int_equal(value.type, REDIS_REPLY_STRING);
+        assert_string_equal(quit.text, "OK");
+        WAIT_UNTIL(f->loop, 1000, f->downs == i + 1);
+    }
+    WAIT_UNTIL(f->loop, 3000, redis_link_is_up(f->link));
 }
 
 static void test_down_is_answered_at_once(void **state)
@@ -432,6 +500,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_answers_in_order_and_binary_safe),
+        TEST(test_replies_that_end_where_a_read_ends),
+        TEST(test_a_line_that_ends_where_a_read_ends),
         TEST(test_down_is_answered_at_once),
         TEST(test_stopped_redis_passes_the_deadline),
         TEST(test_killed_redis_comes_back),
