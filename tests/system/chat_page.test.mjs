@@ -199,6 +199,76 @@ test('the broadcaster deletes, blocks and bans in the studio; viewers see it at 
     for (const { errors } of [studio, guest, rude]) assert.deepEqual(errors, []);
 });
 
+const reads = (page, text) => page.locator('#overlay').getByText(text).waitFor({ timeout: 12000 });
+const inside = async (page, selector) => {
+    const box = await page.locator(selector).boundingBox();
+    const { height } = page.viewportSize();
+    assert.ok(box && box.y >= 0 && box.y + box.height <= height, `${selector} in ${height}: ${JSON.stringify(box)}`);
+};
+
+test('what is over, unknown or out of reach: the page says so, and offers nothing that cannot be done', { timeout: 90000 }, async (t) => {
+    const { id, owner } = await ownBroadcast('Soon over 花火');
+    const viewer = { session: await newSession('Hanako'), viewport: { width: 390, height: 844 } };
+    const { page, errors } = await watch(t, id, viewer);
+    await waitFor('the lock screen', () => page.evaluate(() => navigator.mediaSession.metadata?.title === 'Soon over 花火'), 5000);
+
+    // A tablet held upright has the line on its first screen, too.
+    await page.setViewportSize({ width: 768, height: 1024 });
+    await inside(page, '#comment');
+    await page.setViewportSize(viewer.viewport);
+    // The keyboard of the phone leaves the picture and the line.
+    await page.focus('#comment');
+    await page.setViewportSize({ width: 390, height: 430 });
+    await page.locator('body[data-keyboard="open"]').waitFor({ timeout: 5000 });
+    for (const selector of ['#stage', '#comment']) await inside(page, selector);
+    assert.equal(await page.locator('.site').isVisible(), false);
+    await screenshot(page, 'watch-keyboard');
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.evaluate(() => document.activeElement.blur());
+    await page.locator('body[data-keyboard="closed"]').waitFor({ timeout: 5000 });
+    await inside(page, '#comment');
+
+    await page.context().setOffline(true);
+    await page.getByText('You are offline. The chat comes back by itself.').waitFor({ timeout: 5000 });
+    await page.context().setOffline(false);
+    await api(stack, 'POST', `/broadcasts/${id}/end`, { token: owner.token });
+    await page.locator('#chat-closed').waitFor({ timeout: 15000 });
+    await page.locator('#recording').waitFor({ timeout: 5000 });
+    assert.equal(await page.locator('#comment, #chat-name, #chat-viewers').locator('visible=true').count(), 0, 'nobody can write');
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
+    await screenshot(page, 'watch-over-phone');
+    await assertAccessible(page, 'a broadcast that is over, on a phone');
+
+    const unknown = await openPage(t, '/watch/nobody-knows-it', viewer);
+    await reads(unknown.page, 'No such broadcast');
+    await unknown.page.locator('#chat').waitFor({ state: 'hidden', timeout: 5000 });
+    assert.equal(await unknown.page.locator('#under-stage').isVisible(), false);
+    const recording = await openPage(t, '/archive/nobody-knows-it', viewer);
+    await recording.page.locator('#elsewhere').waitFor({ timeout: 5000 });
+    assert.equal(await recording.page.locator('#video').evaluate((video) => video.controls), false, 'no player without a recording');
+    await assertAccessible(recording.page, 'a recording that is not there');
+
+    // In somebody else's page, the way out is a page of its own: nothing else of ours may be framed.
+    const embed = await openPage(t, `/embed/${id}`);
+    const way = embed.page.locator('.overlay-more');
+    await way.waitFor({ timeout: 10000 });
+    assert.deepEqual([await way.getAttribute('href'), await way.getAttribute('target')], [`/watch/${id}`, '_blank']);
+
+    const context = await browser.newContext();
+    t.after(() => context.close());
+    await context.route(/\/(api|status)\//, (route) => route.fulfill({ status: 503, contentType: 'application/json', headers: { 'Retry-After': '2' }, body: '{"error":{"code":"unavailable","message":"no upstream"}}' }));
+    await context.addInitScript((kept) => localStorage.setItem('hanabi.session', kept), JSON.stringify(owner));
+    const away = await context.newPage();
+    await away.goto(`${stack.origin}/watch/${id}`);
+    await reads(away, 'Still connecting…');
+    await screenshot(away, 'watch-out-of-reach');
+    await away.goto(`${stack.origin}/studio#${id}`);
+    await away.locator('#own-empty', { hasText: 'Hanabi cannot be reached right now.' }).waitFor({ timeout: 5000 });
+    await context.unroute(/\/(api|status)\//);
+    await away.locator('#over').waitFor({ timeout: 15000 });
+    for (const opened of [{ errors }, unknown, recording, embed]) assert.deepEqual(opened.errors, []);
+});
+
 test('thousands of comments a minute: the page stays light and smooth, a reader above keeps the place', { timeout: 90000 }, async (t) => {
     const { id } = await ownBroadcast('Waterfall');
     const { page, errors } = await watch(t, id, { session: await newSession('Reader'), viewport: { width: 390, height: 844 } });

@@ -106,6 +106,14 @@ test('hammered on one page, the other counts along; the last taps of a page that
     for (const one of [giver, other, calm]) assert.deepEqual(one.errors, []);
 });
 
+test('the one on air has the room of the front page', { timeout: 30000 }, async (t) => {
+    const { page } = await openPage(t, null);
+    await page.goto(`${stack.origin}/`);
+    await page.locator(`#live .card[data-id="${broadcast.id}"]`).waitFor({ timeout: 10000 });
+    const { width } = await page.locator('#live .card-picture').boundingBox();
+    assert.ok(width > 500, `${width}`);
+});
+
 test('without a name the taps wait for one; over is over', { timeout: 60000 }, async (t) => {
     const before = await counted();
     const guest = await openPage(t, null, { viewport: { width: 390, height: 844 } });

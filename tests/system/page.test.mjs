@@ -85,7 +85,7 @@ test('the pusher is killed with the page open: the page says so within a second 
     assert.deepEqual(errors, []);
 });
 
-test('the home page lists what is live, on a phone too; markup in a title stays text', { timeout: 60000 }, async (t) => {
+test('the home page lists what is live, on a phone too; markup in a title stays text', { timeout: 90000 }, async (t) => {
     const title = '<img src=x onerror="window.injected=1"> 花火大会';
     const broadcast = await newBroadcast(stack, title);
     const pusher = pushFile(broadcast.pushUrl, file);
@@ -120,4 +120,14 @@ test('the home page lists what is live, on a phone too; markup in a title stays 
         await screenshot(page, `watch-signed-in-${size.width}`);
         await assertAccessible(page, `the watch page at ${size.width}`);
     }
+    // An edge that has no playlist: words after a while, and the picture when there is one.
+    const page = await browser.newPage();
+    t.after(() => page.close());
+    await page.route(/\.m3u8/, (route) => route.fulfill({ status: 404, contentType: 'application/json', body: '{}' }));
+    await page.goto(`${stack.origin}/watch/${broadcast.id}`);
+    await page.locator('#overlay').getByText('Waiting for the picture…').waitFor({ timeout: 12000 });
+    await assertAccessible(page, 'a picture that does not come');
+    await page.unroute(/\.m3u8/);
+    await waitFor('moving video', () => framesMove(page, '#video'), 20000, 100);
+    assert.equal(await page.getAttribute('#overlay', 'data-kind'), 'none');
 });

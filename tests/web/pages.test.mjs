@@ -28,6 +28,12 @@ test('scripts never make elements from text', () => {
     }
 });
 
+test('a page that is shared says what it is, to those who run no script', () => {
+    for (const page of ['index', 'watch', 'archive', 'channel']) {
+        for (const name of ['site_name', 'type', 'title', 'description']) assert.match(read(`${page}.html`), new RegExp(`<meta property="og:${name}" content="[^"]+">`), page);
+    }
+});
+
 test('everything that a page, a style or a module refers to exists', () => {
     const exists = (reference, from) => {
         if (reference.startsWith('/assets/vendor/')) return; // from npm, by nginx

@@ -1,5 +1,6 @@
-/* The HTTP calls of the pages. Every call has a deadline; an error carries the service's own code and sentence. */
+/* The HTTP calls of the pages. Every call has a deadline; an error carries the service's own code, and a sentence for people. */
 import { token } from './session.js';
+import { errorWords } from './trouble-words.js';
 
 const DEADLINE_MS = 8000;
 
@@ -38,11 +39,12 @@ async function call(method, path, { body, auth = false, deadlineMs = DEADLINE_MS
 
 function toError(response, json) {
     const seconds = Number.parseFloat(response.headers.get('Retry-After') ?? '');
+    const retryAfterMs = Number.isFinite(seconds) ? seconds * 1000 : undefined;
     return new ApiError(
         response.ok ? 0 : response.status,
         json?.error?.code ?? 'unexpected_answer',
-        json?.error?.message ?? 'The service gave an answer that cannot be read.',
-        Number.isFinite(seconds) ? seconds * 1000 : undefined,
+        errorWords(response.ok ? 502 : response.status, json?.error?.message, retryAfterMs),
+        retryAfterMs,
     );
 }
 

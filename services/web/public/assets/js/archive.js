@@ -1,8 +1,10 @@
 /* /archive/{id}: a recording, and beside it what was said at that moment. A private one comes with ?token=. */
 import { getArchive } from './api.js';
 import { createChatView } from './chat-view.js';
-import { byId, el, setText } from './dom.js';
+import { toggleMute } from './controls.js';
+import { byId, el, icon, setText } from './dom.js';
 import { clock, counted, ownerName, startedAgo } from './format.js';
+import { showInMediaSession } from './media-session.js';
 import { createRecordingPlayer } from './recording-player.js';
 import { createReplay } from './replay.js';
 
@@ -65,7 +67,7 @@ function describe() {
     setText(byId('avatar'), [...name][0]?.toUpperCase() ?? '');
     byId('owner').hidden = !name;
     setText(byId('since'), startedAgo(archive));
-    byId('watched').hidden = !archive.audience;
+    byId('watched').hidden = !archive.audience?.unique;
     if (archive.audience) {
         setText(byId('watched'), `${counted(archive.audience.unique)} watched`);
         byId('watched').title = `${counted(archive.audience.peak)} at the same moment at most`;
@@ -75,7 +77,7 @@ function describe() {
 }
 
 function say(words) {
-    byId('note').hidden = !words;
+    byId('empty').hidden = !words;
     setText(byId('note'), words);
 }
 
@@ -94,10 +96,17 @@ async function showMoments() {
     byId('moments').hidden = chosen.length === 0;
 }
 
+function play() {
+    video.controls = true;
+    byId('unmute').hidden = !video.muted;
+    showInMediaSession({ title: archive.title || 'Untitled', artist: ownerName(archive), artwork: archive.thumbnail_url, onPlay: () => video.play().catch(() => {}), onPause: () => video.pause() });
+    player.start();
+}
+
 function begin() {
     say('');
     document.body.dataset.state = 'ready';
-    if (archive.playback_url) player.start();
+    if (archive.playback_url) play();
     else say('This broadcast never had a picture.');
     replay.open(archive.chat_index_url).then(() => { document.body.dataset.chat = 'ready'; }, () => setTimeout(begin, WAIT_MS));
     showMoments();
@@ -116,6 +125,8 @@ async function look() {
         if (error.status === 404) {
             document.body.dataset.state = 'missing';
             setText(byId('title'), 'No such recording');
+            byId('elsewhere').hidden = false;
+            byId('chat').hidden = true;
             return say(token ? 'This link is not valid any more.' : 'It was deleted, or it is private.');
         }
         say('The recording cannot be found right now. Trying again by itself…');
@@ -124,4 +135,7 @@ async function look() {
     return undefined;
 }
 
+byId('unmute').append(icon('muted'), 'Tap for sound');
+byId('unmute').addEventListener('click', () => toggleMute(video));
+video.addEventListener('volumechange', () => { byId('unmute').hidden = !video.muted || !video.controls; });
 look();

@@ -4,8 +4,10 @@ import { createChannelPlayer } from './channel-player.js';
 import { createControls, toggleMute } from './controls.js';
 import { byId, el, setText } from './dom.js';
 import { ago, localTime, ownerName } from './format.js';
+import { showInMediaSession } from './media-session.js';
 import { createOverlay } from './overlay.js';
 import { showBadge } from './state-badge.js';
+import { stillWords } from './trouble-words.js';
 
 const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
 const TICK_MS = 250;
@@ -48,6 +50,7 @@ let retry = null;
 let movedAt = 0;
 let lastTime = 0;
 let activeAt = performance.now();
+let stillSince = activeAt; // since when there is nothing to see although there should be
 
 function now() {
     return Date.now() + skewMs;
@@ -106,6 +109,7 @@ function take(next) {
     setText(byId('owner-name'), name);
     setText(byId('avatar'), [...name][0]?.toUpperCase() ?? '');
     byId('owner').hidden = !name;
+    showInMediaSession({ title: channel.title, artist: name, onPlay: () => setWantsPlay(true), onPause: () => setWantsPlay(false) });
 }
 
 function waitForStart() {
@@ -189,10 +193,17 @@ function sinceText() {
     return channel.loop ? 'In a loop, for everybody at the same moment' : `Until ${localTime(channel.end_at_ms)}`;
 }
 
+function showOverlay(kind) {
+    if (kind !== overlay.element.dataset.kind) stillSince = performance.now();
+    const words = stillWords(kind, performance.now() - stillSince, navigator.onLine);
+    if (words) overlay.tell(kind, words);
+    overlay.show(kind);
+}
+
 function render() {
     const isMoving = movedAt > 0 && performance.now() - movedAt < STILL_MS;
     const behind = player.behindMs();
-    overlay.show(overlayKind(isMoving));
+    showOverlay(overlayKind(isMoving));
     document.body.dataset.state = state === 'live' && isMoving ? 'playing' : state;
     document.body.dataset.playingDate = String(player.playingMs() ?? '');
     document.body.dataset.behindMs = String(behind === null ? '' : Math.round(behind));

@@ -46,6 +46,7 @@ function sentence({ code, message, retryAfterMs }) {
 const STATE_WORDS = { connecting: 'Connecting…', waiting: 'No connection. Trying again by itself…' };
 
 function stateWords(state, why) {
+    if (!navigator.onLine && state !== 'refused') return 'You are offline. The chat comes back by itself.';
     if (state === 'refused') return why?.code === 'banned' ? 'You may not take part in this broadcast.' : 'The chat does not take this session.';
     if (state === 'waiting' && why?.code === 'full') return 'The chat is full. Trying again by itself…';
     if (state === 'waiting' && why?.code === 'not_found') return 'There is no chat here yet. Trying again by itself…';
@@ -227,6 +228,8 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
     }
 
     const wake = () => !document.hidden && connection.wake();
+    // A socket may stand for a minute in a network that is gone.
+    const tellNetwork = () => setText(status, stateWords(connection.state));
     // One panel at a time.
     picker.toggle.addEventListener('click', () => gifts?.close());
     gifts?.toggle.addEventListener('click', () => picker.close());
@@ -238,6 +241,7 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
         gifts?.quiet();
     });
     window.addEventListener('online', wake);
+    for (const name of ['online', 'offline']) window.addEventListener(name, tellNetwork);
     document.addEventListener('visibilitychange', wake);
 
     root.classList.add('chat');
@@ -273,6 +277,7 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
             connection.stop();
             view.destroy();
             window.removeEventListener('online', wake);
+            for (const name of ['online', 'offline']) window.removeEventListener(name, tellNetwork);
             document.removeEventListener('visibilitychange', wake);
             root.replaceChildren();
         },

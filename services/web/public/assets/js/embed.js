@@ -7,7 +7,13 @@ import { showBadge, stateOf } from './state-badge.js';
 const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
 let broadcast = null;
 
-const stage = createStage(byId('stage'), { id, getPlaybackUrl, onState });
+const stage = createStage(byId('stage'), {
+    id,
+    getPlaybackUrl,
+    onState,
+    // In somebody else's page nothing of ours but the player may be framed.
+    elsewhere: { href: `/watch/${encodeURIComponent(id)}`, words: 'Open on Hanabi', target: '_blank' },
+});
 byId('watch').href = `/watch/${encodeURIComponent(id)}`;
 
 async function load() {

@@ -14,14 +14,17 @@ const MESSAGES = {
     tap: ['', ''],
 };
 
-/* messages: other words for some kinds, { kind: [title, text] } */
-export function createOverlay({ onTap, messages = {} }) {
+const ELSEWHERE = { href: '/', words: 'See what is live' };
+
+/* messages: other words for some kinds, { kind: [title, text] }; elsewhere: where to go when there is nothing (more) to see here,
+ * { href, words, target? } */
+export function createOverlay({ onTap, messages = {}, elsewhere = ELSEWHERE }) {
     const words = { ...MESSAGES, ...messages };
     const title = el('p', { class: 'overlay-title' });
     const text = el('p', { class: 'overlay-text' });
     const since = el('p', { class: 'overlay-since' });
     const burst = el('div', { class: 'overlay-burst', 'aria-hidden': 'true' }, el('i'), el('i'), el('i'));
-    const more = el('a', { class: 'button button-quiet overlay-more', href: '/' }, 'See what is live');
+    const more = el('a', { class: 'button button-quiet overlay-more', href: elsewhere.href, target: elsewhere.target, rel: elsewhere.target ? 'noopener' : null }, elsewhere.words);
     const tap = el('button', { class: 'button overlay-tap', type: 'button', onclick: onTap }, 'Play');
     const spoken = el('div', { class: 'overlay-words', role: 'status', 'aria-live': 'polite' }, title, text, since);
     const element = el('div', { class: 'overlay', id: 'overlay', 'data-kind': 'connecting' }, burst, spoken, more, tap);

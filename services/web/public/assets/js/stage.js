@@ -4,7 +4,7 @@
  *     stage.start(); … stage.destroy();
  *
  * getPlaybackUrl(fresh) -> Promise of the URL; fresh: the one given before was refused.
- * messages: the overlay's words where they differ, see overlay.js.
+ * messages, elsewhere: the overlay's words and its way out where they differ, see overlay.js.
  * onState(state): follow.js' phase, with "playing" for live with a moving picture.
  */
 import { fetchStatus } from './api.js';
@@ -14,6 +14,8 @@ import { createFollower } from './follow.js';
 import { createOverlay } from './overlay.js';
 import { createPlayer } from './player.js';
 import { createStats } from './stats.js';
+import { showInMediaSession } from './media-session.js';
+import { stillWords } from './trouble-words.js';
 
 const TICK_MS = 250;
 const STILL_MS = 700; // no new picture for so long: it stands still
@@ -26,11 +28,11 @@ const realClock = {
     clearTimeout: (handle) => clearTimeout(handle),
 };
 
-export function createStage(root, { id, getPlaybackUrl, onState = () => {}, poster = null, messages = {} }) {
+export function createStage(root, { id, getPlaybackUrl, onState = () => {}, poster = null, messages = {}, elsewhere }) {
     const video = el('video', { id: 'video', playsinline: true, autoplay: true, 'aria-label': 'Live picture' });
     video.muted = true;
     const still = el('canvas', { class: 'still', 'aria-hidden': 'true', hidden: true });
-    const overlay = createOverlay({ onTap: () => setWantsPlay(true), messages });
+    const overlay = createOverlay({ onTap: () => setWantsPlay(true), messages, elsewhere });
     const stats = createStats();
     const player = createPlayer(video, { onTrouble, onProgress, onFinished, onLevels });
     const controls = createControls(video, {
@@ -54,6 +56,7 @@ export function createStage(root, { id, getPlaybackUrl, onState = () => {}, post
     let movedAt = 0;
     let lastTime = 0;
     let activeAt = performance.now();
+    let stillSince = activeAt; // since when there is nothing to see although there should be
 
     const follower = createFollower({
         clock: realClock,
@@ -166,6 +169,13 @@ export function createStage(root, { id, getPlaybackUrl, onState = () => {}, post
         return phase === 'ending' ? 'none' : phase;
     }
 
+    function showOverlay(kind, now) {
+        if (kind !== overlay.element.dataset.kind) stillSince = now;
+        const words = stillWords(kind, now - stillSince, navigator.onLine);
+        if (words) overlay.tell(kind, words);
+        overlay.show(kind);
+    }
+
     function render() {
         const now = performance.now();
         const moving = now - movedAt < STILL_MS && movedAt > 0;
@@ -173,7 +183,7 @@ export function createStage(root, { id, getPlaybackUrl, onState = () => {}, post
             back = false;
             still.hidden = true;
         }
-        overlay.show(overlayKind(moving));
+        showOverlay(overlayKind(moving), now);
         root.dataset.picture = moving ? 'moving' : 'still';
         root.dataset.phase = phase;
         root.dataset.idle = moving && wantsPlay && now - activeAt > IDLE_MS ? 'yes' : 'no';
@@ -268,6 +278,8 @@ export function createStage(root, { id, getPlaybackUrl, onState = () => {}, post
         },
         /* A state from elsewhere (the API, later the chat connection), in the form of a /status answer. */
         hear: (answer) => follower.hear(answer),
+        /* For the lock screen: title, artist, artwork. */
+        describe: (what) => showInMediaSession({ ...what, onPlay: () => setWantsPlay(true), onPause: () => setWantsPlay(false) }),
         setPoster(address) {
             if (address && !video.poster) video.poster = address;
         },

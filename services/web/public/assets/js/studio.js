@@ -16,6 +16,8 @@ const MESSAGES = {
     suspended: ['Your encoder is gone', 'Viewers wait. Connect again with the same key and it goes on.'],
 };
 
+const REOPEN_MS = 4000;
+
 let own = [];
 let chosen = null; // the broadcast on the desk
 let stage = null;
@@ -23,6 +25,7 @@ let chat = null;
 let banner = null;
 let over = null; // what it came to, when it is over
 let opening = 0;
+let reopening = null; // a desk that could not be read is opened later
 
 // ---- session ----
 
@@ -86,14 +89,17 @@ async function refreshOwn() {
             return showWelcome();
         }
         // The list as it was, then.
+        setText(byId('own-empty'), error.message);
+        return renderOwn();
     }
+    setText(byId('own-empty'), 'None yet. The first one is a title away.');
     return renderOwn();
 }
 
 async function refreshFollowers() {
     try {
         const { followers } = await getFollow(session().userId);
-        setText(byId('followers'), `${followers} ${followers === 1 ? 'follower' : 'followers'}`);
+        setText(byId('followers'), `, ${followers} ${followers === 1 ? 'follower' : 'followers'}`);
     } catch {
         setText(byId('followers'), ''); // not known, then
     }
@@ -123,6 +129,7 @@ function renderOwn() {
 
 function closeDesk() {
     opening += 1;
+    clearTimeout(reopening);
     stage?.destroy();
     stage = null;
     chat?.destroy();
@@ -149,7 +156,9 @@ async function openFromAddress() {
         if (broadcast.owner?.id === session().userId) open(broadcast);
         else say('That broadcast belongs to somebody else.');
     } catch (error) {
-        if (mine === opening) say(error.status === 404 ? 'That broadcast does not exist.' : error.message);
+        if (mine !== opening) return;
+        say(error.status === 404 ? 'That broadcast does not exist.' : error.message);
+        if (error.status === 0 || error.status === 429 || error.status >= 500) reopening = setTimeout(openFromAddress, REOPEN_MS * (0.75 + Math.random() * 0.5));
     }
 }
 

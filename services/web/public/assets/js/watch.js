@@ -7,6 +7,7 @@ import { ownerName, startedAgo } from './format.js';
 import { createGifts } from './gifts.js';
 import { createGiftBanner } from './gift-view.js';
 import { createLove } from './love.js';
+import { setUpKeyboard } from './keyboard.js';
 import { setUpNotices } from './notices.js';
 import { createStage } from './stage.js';
 import { showBadge, stateOf } from './state-badge.js';
@@ -39,7 +40,9 @@ function take(next) {
     byId('owner').hidden = !name;
     if (broadcast.owner?.id) follow.show(broadcast.owner.id, name);
     setText(byId('since'), startedAgo(broadcast));
-    if (broadcast.state !== 'scheduled') stage.setPoster(broadcast.thumbnail_url);
+    const thumbnail = broadcast.state === 'scheduled' ? null : broadcast.thumbnail_url;
+    stage.setPoster(thumbnail);
+    stage.describe({ title, artist: name, artwork: thumbnail });
 }
 
 /* What the page says about the state comes from /status alone, or, where that is silent at first, from the API. */
@@ -67,7 +70,12 @@ function onState(state) {
     const shown = stateOf(state);
     showBadge(byId('badge'), shown);
     byId('recording').href = `/archive/${encodeURIComponent(id)}`;
-    byId('recording').hidden = shown !== 'ended' && shown !== 'archived';
+    const isOver = shown === 'ended' || shown === 'archived';
+    byId('recording').hidden = !isOver;
+    if (isOver) chat.close('The broadcast is over, and so is its chat.');
+    // Nobody knows the id: no chat either, and nothing to be hearty about.
+    byId('chat').hidden = shown === 'missing';
+    byId('under-stage').hidden = shown === 'missing';
     love.setState(shown);
     if (broadcast && state === 'live' && broadcast.state === 'scheduled') describe();
 }
@@ -108,4 +116,5 @@ const chat = createChat(byId('chat'), {
 });
 stage.start();
 describe();
+setUpKeyboard();
 setUpNotices();
