@@ -212,6 +212,12 @@ test('what is over, unknown or out of reach: the page says so, and offers nothin
     const { page, errors } = await watch(t, id, viewer);
     await waitFor('the lock screen', () => page.evaluate(() => navigator.mediaSession.metadata?.title === 'Soon over 花火'), 5000);
 
+    // What comes later finds its place kept.
+    const shift = await page.evaluate(() => new Promise((resolve) => {
+        new PerformanceObserver((list) => resolve(list.getEntries().reduce((sum, { value }) => sum + value, 0))).observe({ type: 'layout-shift', buffered: true });
+        setTimeout(() => resolve(0), 500);
+    }));
+    assert.ok(shift < 0.05, `things moved: ${shift}`);
     // A tablet held upright has the line on its first screen, too.
     await page.setViewportSize({ width: 768, height: 1024 });
     await inside(page, '#comment');

@@ -83,9 +83,11 @@ function say(words) {
 
 /* Pictures of a few moments, to jump to. */
 async function showMoments() {
-    if (!archive.storyboard_url) return;
-    const response = await fetch(archive.storyboard_url, { credentials: 'omit' }).catch(() => null);
-    if (!response?.ok) return;
+    const response = archive.storyboard_url ? await fetch(archive.storyboard_url, { credentials: 'omit' }).catch(() => null) : null;
+    if (!response?.ok) {
+        byId('moments').hidden = true;
+        return;
+    }
     const { thumbnails } = await response.json();
     const base = new URL(archive.storyboard_url, location.href);
     const chosen = Array.from({ length: Math.min(MOMENTS, thumbnails.length) }, (_, i) => thumbnails[Math.floor((i * thumbnails.length) / Math.min(MOMENTS, thumbnails.length))]);
@@ -126,7 +128,7 @@ async function look() {
             document.body.dataset.state = 'missing';
             setText(byId('title'), 'No such recording');
             byId('elsewhere').hidden = false;
-            byId('chat').hidden = true;
+            for (const name of ['chat', 'moments', 'owner']) byId(name).hidden = true;
             return say(token ? 'This link is not valid any more.' : 'It was deleted, or it is private.');
         }
         say('The recording cannot be found right now. Trying again by itself…');

@@ -57,6 +57,7 @@ async function describe() {
         if (error.status === 404) {
             byId('share').hidden = true;
             byId('embed').hidden = true;
+            byId('owner').hidden = true;
             return setText(byId('title'), 'Unknown broadcast');
         }
     }
