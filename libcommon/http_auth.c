@@ -30,7 +30,13 @@ bool http_auth_require(struct http_request *request, const char *secret, struct 
 
 bool http_auth_require_known(struct http_request *request, struct token_memory *memory, struct access_token *caller)
 {
-    const char *text = access_token_from_header(http_request_header(request, "Authorization"));
+    return http_auth_require_text(request, memory,
+                                  access_token_from_header(http_request_header(request, "Authorization")), caller);
+}
+
+bool http_auth_require_text(struct http_request *request, struct token_memory *memory, const char *text,
+                            struct access_token *caller)
+{
     int error = token_memory_verify(memory, text, clock_wall_ms() / 1000, caller);
 
     return error == 0 || refuse(request, error);

@@ -326,7 +326,7 @@ void handle_ranking_get(struct http_request *request, void *context)
     question = question_create(counter, request, id);
     question->ranking = true;
     question->limit = (int)most;
-    if (id_is_valid(caller.subject))
+    if (caller.subject[0])
         snprintf(question->caller, sizeof(question->caller), "%s", caller.subject);
     snprintf(last, sizeof(last), "%ld", most - 1);
     redis_link_command(counter->redis, on_ranking, question, 5,

@@ -3,9 +3,7 @@
 #include "love_body.h"
 #include "love_counter.h"
 
-#include "libcommon/clock.h"
 #include "libcommon/http_auth.h"
-#include "libcommon/token_memory.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,30 +27,12 @@ void love_reply_unavailable(struct http_request *request, const char *what)
     http_reply_error(request, 503, "unavailable", message);
 }
 
-static bool has_id(struct http_request *request, const struct access_token *caller)
-{
-    if (id_is_valid(caller->subject))
-        return true;
-    http_reply_error(request, 401, access_token_error_code(ACCESS_TOKEN_FORGED),
-                     "the token's subject is not one of our ids");
-    return false;
-}
-
 static bool authenticate(struct love_counter *counter, struct http_request *request, const char *token_in_body,
                          struct access_token *caller)
 {
-    if (http_request_header(request, "Authorization") || !token_in_body) {
-        if (!http_auth_require_known(request, counter->tokens, caller))
-            return false;
-    } else {
-        int error = token_memory_verify(counter->tokens, token_in_body, clock_wall_ms() / 1000, caller);
-
-        if (error != 0) {
-            http_reply_error(request, 401, access_token_error_code(error), "the token in the body is not valid");
-            return false;
-        }
-    }
-    return has_id(request, caller);
+    if (http_request_header(request, "Authorization") || !token_in_body)
+        return http_auth_require_known(request, counter->tokens, caller);
+    return http_auth_require_text(request, counter->tokens, token_in_body, caller);
 }
 
 /* What is wrong has been answered. */

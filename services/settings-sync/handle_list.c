@@ -3,6 +3,7 @@
 
 #include "libcommon/alloc.h"
 #include "libcommon/db.h"
+#include "libcommon/http_auth.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -78,20 +79,22 @@ static void submit(struct settings_sync *sync, struct http_request *request, con
 
 void handle_settings_get(struct http_request *request, void *context)
 {
+    struct settings_sync *sync = context;
     struct access_token caller;
 
-    if (caller_of(context, request, &caller))
-        submit(context, request, caller.subject, false);
+    if (http_auth_require(request, sync->config.jwt_secret, &caller))
+        submit(sync, request, caller.subject, false);
 }
 
 void handle_notices_get(struct http_request *request, void *context)
 {
+    struct settings_sync *sync = context;
     struct access_token caller;
 
-    if (!caller_of(context, request, &caller))
+    if (!http_auth_require(request, sync->config.jwt_secret, &caller))
         return;
     if (strcmp(caller.role, "operator") != 0)
         http_reply_error(request, 403, "not_an_operator", "only operators may do this");
     else
-        submit(context, request, "", true);
+        submit(sync, request, "", true);
 }

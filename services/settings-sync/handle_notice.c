@@ -1,6 +1,7 @@
 /* Notices of the operators: shown once to every connected viewer; the rows are the operation log that /cms lists. */
 #include "settings_sync.h"
 
+#include "libcommon/http_auth.h"
 #include "libcommon/random_id.h"
 
 #include <string.h>
@@ -21,7 +22,8 @@ void handle_notice_post(struct http_request *request, void *context)
     const json_t *body;
     char id[RANDOM_ID_SIZE], why[200];
 
-    if (!caller_of(sync, request, &caller) || !is_operator(request, &caller) || !(body = http_request_json(request)))
+    if (!http_auth_require(request, sync->config.jwt_secret, &caller) || !is_operator(request, &caller) ||
+        !(body = http_request_json(request)))
         return;
     json_t *value = json_pack("{s:O?,s:s}", "text", json_object_get(body, "text"), "by", caller.subject);
     if (!change.kind->validate(value, why, sizeof(why))) {

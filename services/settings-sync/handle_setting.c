@@ -2,6 +2,8 @@
  * have in common is begin_change(): caller, ids of the path, value checked by its kind. */
 #include "settings_sync.h"
 
+#include "libcommon/http_auth.h"
+
 #include <string.h>
 
 enum subject_from { CALLER, BROADCAST_OF_PATH };
@@ -15,7 +17,7 @@ static bool begin_change(struct http_request *request, struct settings_sync *syn
     char why[200];
 
     memset(change, 0, sizeof(*change));
-    if (!caller_of(sync, request, &caller))
+    if (!http_auth_require(request, sync->config.jwt_secret, &caller))
         return false;
     const char *subject = subject_from == CALLER ? caller.subject : http_request_param(request, "id");
     if (!id_is_valid(subject) || (object && !id_is_valid(object))) {

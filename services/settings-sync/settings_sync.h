@@ -31,9 +31,6 @@ struct settings_sync {
 
 extern const struct config_row settings_sync_config_rows[];
 
-/* The caller of a request; false: 401 has been answered. */
-bool caller_of(struct settings_sync *sync, struct http_request *request, struct access_token *caller);
-
 /* Who may change a setting is checked inside the same transaction by `allowed`; NULL: anybody who got this far. It runs
  * on a database worker and returns 0, DB errors, or SETTING_FORBIDDEN / SETTING_NO_SUCH. */
 struct db_connection;

@@ -92,7 +92,10 @@ test('a batch, its resend, the total, the ranking; what is wrong is told', async
         const answer = await tap(...args);
         assert.deepEqual([answer.status, answer.json.error.code], [expected, code], JSON.stringify(answer.json));
     };
-    for (const as of [null, 'forged', token('ann', { key: 'another secret' }), token('ann', { exp: 1 })]) assert.equal((await tap({ batch_id: 'x', count: 1 }, as)).status, 401);
+    for (const as of [null, 'forged', token('ann', { key: 'another secret' }), token('ann', { exp: 1 }), token('a|b'), token('', { name: 'n' })]) {
+        assert.equal((await tap({ batch_id: 'x', count: 1 }, as)).status, 401);
+        if (as) assert.equal((await call(counter, 'POST', 'hearts/loves', { body: { batch_id: 'x', count: 1, token: as } })).status, 401, 'in the body');
+    }
     await refused(404, 'not_found', { batch_id: 'x', count: 1 }, ann, counter, 'nobody');
     await refused(409, 'not_live', { batch_id: 'x', count: 1 }, ann, counter, 'later');
     await refused(409, 'over', { batch_id: 'x', count: 1 }, ann, counter, 'before');

@@ -67,6 +67,7 @@ test('who may do what', async () => {
     assert.equal((await call('PUT', '/decoration', { body: {} })).status, 401);
     assert.equal((await call('PUT', '/decoration', { as: `${token('alice')}x`, body: {} })).json.error.code, 'token_invalid');
     assert.equal((await call('PUT', '/decoration', { as: token('alice', { exp: 5 }), body: {} })).json.error.code, 'token_expired');
+    for (const odd of ['', 'a:b', '../a', 'x'.repeat(65)]) assert.equal((await call('DELETE', '/decoration', { as: token(odd, { name: 'n' }) })).json.error.code, 'token_invalid', odd);
     assert.equal((await call('PUT', '/decoration', { as: token('alice'), body: { background: 'red', frame: 'gold' } })).json.error.code, 'invalid_value');
     assert.equal((await call('PUT', '/broadcasts/b1/bans/bob', { as: token('alice') })).status, 403);
     assert.equal((await call('PUT', '/broadcasts/b1/bans/bob', { as: token('owner') })).status, 200);

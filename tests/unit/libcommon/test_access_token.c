@@ -79,7 +79,7 @@ static void test_what_is_no_token(void **state)
 
 static void test_a_subject_is_an_id(void **state)
 {
-    static const char *const odd[] = {"a b", "a ", "a:b", "a|b", "../a", "\xc3\xb3wner", "a\n"};
+    static const char *const odd[] = {"", "a b", "a ", "a:b", "a|b", "../a", "\xc3\xb3wner", "a\n"};
     struct access_token signed_one = alice, token;
 
     for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
