@@ -18,7 +18,7 @@ before(async () => {
 /** How many objects of the broadcast the bucket holds, as anybody may list it who reaches its port. */
 async function objectsOf(broadcast) {
     const [store] = await containersOf('store');
-    const list = await docker('exec', store, 'curl', '-sf', `http://127.0.0.1:7480/hanabi?list-type=2&prefix=live/${broadcast.id}/`);
+    const list = await docker('exec', store, 'store-entrypoint', 'list', `live/${broadcast.id}/`);
     return [...list.matchAll(/<Key>([^<]+)<\/Key>/g)].map(([, key]) => key);
 }
 

@@ -75,9 +75,9 @@ rgw_thread_pool_size = 16
         return ceph;
     }
 
-    /** Anybody may read what viewers see, and is told 404 of what is not there: what the edge wants of a store. */
+    /** Anybody may get what viewers see by its name, and nothing else: what deploy/README.md asks of a bucket. */
     async letEverybodyRead(bucket) {
-        const policy = { Version: '2012-10-17', Statement: [{ Effect: 'Allow', Principal: '*', Action: ['s3:GetObject', 's3:ListBucket'], Resource: [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/live/*`] }] };
+        const policy = { Version: '2012-10-17', Statement: [{ Effect: 'Allow', Principal: '*', Action: 's3:GetObject', Resource: `arn:aws:s3:::${bucket}/live/*` }] };
         const { status, text } = await this.request('PUT', `/${bucket}`, { query: 'policy=', body: JSON.stringify(policy) });
         if (status >= 300) throw new Error(`policy of ${bucket}: ${status} ${text}`);
     }

@@ -16,6 +16,8 @@ before(async () => {
         assert.equal((await ceph.request('PUT', `/videos/${folder}/object`, { body: 'x' })).status, 200);
         assert.equal((await fetch(`http://127.0.0.1:${ceph.port}/videos/${folder}/object`)).status, status, folder);
     }
+    for (const list of ['', '?list-type=2&prefix=export/', '?prefix=live/&delimiter=/', '?versions', '?uploads', '/live/not-there'])
+        assert.equal((await fetch(`http://127.0.0.1:${ceph.port}/videos${list}`)).status, 403, `nobody without credentials learns names: ${list}`);
     proxy = await faultyProxy(ceph.port);
     const store = { HANABI_STORE_URL: `s3://videos?endpoint=http://127.0.0.1:${proxy.port}&region=us-east-1`, HANABI_S3_ACCESS_KEY: ceph.accessKey, HANABI_S3_SECRET_KEY: ceph.secretKey };
     stack = await freshStack({ env: { transcoder: { HANABI_LADDER: '240p:350' }, 'segment-uploader': store, archive: { ...store, HANABI_ARCHIVE_SETTLE_MS: '500' } },
