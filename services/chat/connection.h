@@ -3,10 +3,10 @@
  * and in Redis callbacks stay good. */
 #pragma once
 
+#include "libcommon/token_bucket.h"
 #include "message.h"
 #include "proto/broadcast.h"
 #include "proto/chat.h"
-#include "rate_limit.h"
 
 #include <stdbool.h>
 #include <stdint.h>

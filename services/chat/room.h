@@ -7,7 +7,7 @@
 
 #include "chat.h"
 #include "connection.h"
-#include "rate_limit.h"
+#include "libcommon/token_bucket.h"
 #include "thinning.h"
 
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "services/chat/rate_limit.h"
+#include "libcommon/token_bucket.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

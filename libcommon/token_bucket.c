@@ -1,4 +1,4 @@
-#include "rate_limit.h"
+#include "libcommon/token_bucket.h"
 
 void token_bucket_init(struct token_bucket *bucket, int64_t burst, int64_t now_ms)
 {
