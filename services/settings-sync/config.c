@@ -12,5 +12,9 @@ const struct config_row settings_sync_config_rows[] = {
      .offset = offsetof(struct settings_sync_config, mysql_url)},
     {"HANABI_JWT_SECRET", CONFIG_STRING, NULL, "key of the callers' tokens, the same in all services", .secret = true,
      .offset = offsetof(struct settings_sync_config, jwt_secret)},
+    {"HANABI_SETTINGS_RATE_BURST", CONFIG_INT, "30", "changes that one user may make at once", .min = 1, .max = 1000000,
+     .offset = offsetof(struct settings_sync_config, rate_burst)},
+    {"HANABI_SETTINGS_RATE_PER_10S", CONFIG_INT, "10", "changes of one user in ten seconds after that", .min = 1,
+     .max = 1000000, .offset = offsetof(struct settings_sync_config, rate_per_10s)},
     CONFIG_END,
 };

@@ -3,6 +3,8 @@
 
 #include "libcommon/db.h"
 #include "libcommon/log.h"
+#include "libcommon/metrics.h"
+#include "libcommon/rate_table.h"
 #include "libcommon/redis_link.h"
 #include "libcommon/service.h"
 
@@ -46,6 +48,12 @@ static int start(struct service *service, void *state)
     struct http_server_options http = {.metrics = service_metrics(service)};
 
     sync->service = service;
+    sync->rates = rate_table_create(SETTINGS_RATES_KEPT, sync->config.rate_burst, sync->config.rate_per_10s);
+    sync->limited = metrics_counter(service_metrics(service), "hanabi_settings_rate_limited_total",
+                                    "changes refused because their user had made too many", NULL);
+    sync->rates_forgotten = metrics_gauge(
+        service_metrics(service), "hanabi_settings_rates_forgotten",
+        "users whose rate was forgotten too early: more change settings at the same time than are known", NULL);
     sync->redis = redis_link_create(service_loop(service), sync->config.redis_url, &redis);
     sync->db = db_create(service_loop(service), sync->config.mysql_url, &db);
     if (!sync->redis || !sync->db) {
@@ -81,6 +89,7 @@ static void stop(struct service *service, void *state)
     http_server_destroy(sync->http);
     if (sync->redis)
         redis_link_destroy(sync->redis);
+    rate_table_destroy(sync->rates);
 }
 
 int main(int argc, char **argv)

@@ -9,9 +9,12 @@
 #include "libcommon/clock.h"
 #include "libcommon/db.h"
 #include "libcommon/log.h"
+#include "libcommon/metrics.h"
+#include "libcommon/rate_table.h"
 #include "libcommon/redis_link.h"
 #include "proto/keys.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -181,10 +184,33 @@ static void done(int code, void *context)
     job_free(job);
 }
 
+/* Each change is a transaction that locks the version, and work for every chat process. False: 429 has been answered.
+ */
+static bool require_rate(struct settings_sync *sync, struct http_request *request, const char *caller)
+{
+    static struct log_limiter limiter = LOG_LIMITER(1000);
+    int64_t retry_after_ms;
+    char seconds[24];
+    bool is_allowed = rate_table_take(sync->rates, caller, clock_monotonic_ms(), &retry_after_ms);
+
+    metric_set(sync->rates_forgotten, (double)rate_table_forgotten(sync->rates));
+    if (is_allowed)
+        return true;
+    metric_add(sync->limited, 1);
+    log_limited(&limiter, LOG_LEVEL_INFO, "setting.rate_limited", log_str("by", caller));
+    snprintf(seconds, sizeof(seconds), "%lld", (long long)(retry_after_ms + 999) / 1000);
+    http_reply_header(request, "Retry-After", seconds);
+    http_reply_error(request, 429, "rate_limited", "too many changes of settings: try again after Retry-After");
+    return false;
+}
+
 void setting_change_submit(struct settings_sync *sync, struct http_request *request, struct setting_change *change)
 {
+    if (!require_rate(sync, request, change->caller)) {
+        free(change->value);
+        return;
+    }
     struct job *job = alloc_zero(1, sizeof(*job));
-
     job->sync = sync;
     job->request = request;
     job->change = *change;

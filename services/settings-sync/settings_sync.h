@@ -11,14 +11,19 @@
 #include "proto/setting.h"
 
 struct db;
+struct metric;
+struct rate_table;
 struct redis_link;
 struct service;
+
+#define SETTINGS_RATES_KEPT 16384 /* users whose rate is known at the same time: 1.5 MB */
 
 struct settings_sync_config {
     struct config_listen listen;
     const char *redis_url;
     const char *mysql_url;
     const char *jwt_secret;
+    int64_t rate_burst, rate_per_10s;
 };
 
 struct settings_sync {
@@ -27,6 +32,8 @@ struct settings_sync {
     struct http_server *http;
     struct redis_link *redis;
     struct db *db;
+    struct rate_table *rates; /* of changes, by user */
+    struct metric *limited, *rates_forgotten;
 };
 
 extern const struct config_row settings_sync_config_rows[];
@@ -54,7 +61,7 @@ struct setting_change {
 };
 
 /* Takes `change->value` and the request: answers it with {"version"} after the row is committed and the message
- * published. */
+ * published; with 429 when its caller has made too many changes just now. */
 void setting_change_submit(struct settings_sync *sync, struct http_request *request, struct setting_change *change);
 
 /* `allowed` for kinds whose subject is a broadcast: its owner, or an operator. */

@@ -21,7 +21,7 @@ before(async () => {
     atEnd(() => rig.stop());
     const port = await freePort();
     const settings = new Supervised({ name: 'settings-sync', command: binary('settings-sync'),
-        logFile: path.join(rig.dir, 'settings-sync.log'), restart: false, env: { ...process.env, HANABI_SETTINGS_LISTEN: `127.0.0.1:${port}`,
+        logFile: path.join(rig.dir, 'settings-sync.log'), restart: false, env: { ...process.env, HANABI_SETTINGS_LISTEN: `127.0.0.1:${port}`, HANABI_SETTINGS_RATE_BURST: '1000',
             HANABI_REDIS_URL: `redis://127.0.0.1:${rig.redisPort}`, HANABI_MYSQL_URL: rig.mysqlUrl, HANABI_JWT_SECRET: secret } });
     settings.start();
     atEnd(() => settings.stop());

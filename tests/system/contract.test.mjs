@@ -185,6 +185,9 @@ test('every operation answers as documented, when all is well and when it is not
     for (const path of ['decoration', 'blocks/other', 'words', `broadcasts/${id}/mutes/other`, `broadcasts/${id}/bans/other`, `broadcasts/${id}/slow_mode`])
         await call('DELETE', `${setting}/${path}`, { as });
 
+    const flood = await Promise.all(Array.from({ length: 40 }, () => call('DELETE', `${setting}/words`, { as: token({ sub: 'flood' }) })));
+    assert.ok(flood.some((answer) => answer.status === 429), 'too many changes');
+
     const expected = [
         [400, 'POST', '/api/v1/sessions', { body: {} }], [400, 'POST', '/api/v1/broadcasts', { as, body: { title: '' } }], [400, 'POST', '/api/v1/broadcasts', { as, raw: '{' }],
         [401, 'POST', '/api/v1/broadcasts', { body: { title: 't' } }], [413, 'POST', '/api/v1/broadcasts', { as, body: { title: 'x'.repeat(70000) } }],

@@ -15,6 +15,7 @@ import { signToken } from '../lib/token.mjs';
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hanabi-settings-'));
 const secret = 'test-secret';
 let origin;
+let admin;
 let data;
 let service;
 const messages = [];
@@ -29,13 +30,14 @@ async function call(method, pathname, { as, body } = {}) {
 }
 
 before(async () => {
-    const port = await freePort();
+    const port = await freePort(), adminPort = await freePort();
     data = await DataServers.start(dir);
     await sql("INSERT INTO users (id, name, created_at_ms) VALUES ('owner', 'o', 1); INSERT INTO broadcasts (id, owner_id, title, version, created_at_ms) VALUES ('b1', 'owner', 't', 1, 1)");
     service = new Supervised({ name: 'settings-sync', command: binary('settings-sync'), logFile: path.join(dir, 'service.log'), restart: false, env: { ...process.env,
-        HANABI_SETTINGS_LISTEN: `127.0.0.1:${port}`, HANABI_REDIS_URL: data.redisUrl, HANABI_MYSQL_URL: data.mysqlUrl, HANABI_JWT_SECRET: secret } });
+        HANABI_SETTINGS_LISTEN: `127.0.0.1:${port}`, HANABI_ADMIN_LISTEN: `127.0.0.1:${adminPort}`, HANABI_REDIS_URL: data.redisUrl, HANABI_MYSQL_URL: data.mysqlUrl, HANABI_JWT_SECRET: secret } });
     service.start();
     origin = `http://127.0.0.1:${port}`;
+    admin = `http://127.0.0.1:${adminPort}`;
     await waitForPort(port);
     const listener = new RedisClient(data.redisPort);
     await listener.subscribe(keys.CHANNEL_SETTING, (channel, message) => messages.push(JSON.parse(message)));
@@ -106,14 +108,29 @@ test('a hundred changes at once: versions without gap, messages for all', async 
     await waitFor('all messages', () => versions.every((version) => messages.some((one) => one.version === version)));
 });
 
+test('whoever makes too many changes is told when the next may come; nobody else is held back', async () => {
+    const answers = await Promise.all(Array.from({ length: 60 }, (_, i) => call('PUT', `/blocks/user${i}`, { as: token('flood') })));
+    const refused = answers.filter((answer) => answer.status === 429), saved = answers.filter((answer) => answer.status === 200);
+    assert.ok(saved.length >= 30 && saved.length <= 40 && saved.length + refused.length === 60, answers.map((answer) => answer.status).join());
+    for (const answer of refused) assert.deepEqual([answer.json.error.code, Number(answer.retryAfter) >= 1], ['rate_limited', true]);
+    assert.equal(await sql("SELECT COUNT(*) FROM settings WHERE subject = 'flood'"), String(saved.length), 'what was refused changed nothing');
+    assert.equal((await call('PUT', '/blocks/x', { as: token('calm') })).status, 200);
+    assert.equal((await call('GET', '', { as: token('flood') })).status, 200, 'reading has no rate');
+    const page = await (await fetch(`${admin}/metrics`)).text();
+    assert.match(page, new RegExp(`^hanabi_settings_rate_limited_total ${refused.length}$`, 'm'));
+    assert.match(page, /^hanabi_settings_rates_forgotten 0$/m);
+    await waitFor('its next', async () => (await call('PUT', '/blocks/next', { as: token('flood') })).status === 200, 5000, 300);
+});
+
 test('MariaDB away: 503, and afterwards it goes on; Redis away: the row stands', { timeout: 90000 }, async () => {
     await data.mariadb.stop('SIGKILL');
     const refused = await call('PUT', '/blocks/x', { as: token('alice') });
     assert.equal(refused.status, 503);
     assert.equal(refused.retryAfter, '2');
     data.mariadb.start();
-    await waitFor('saved again', async () => (await call('PUT', '/blocks/x', { as: token('alice') })).status === 200, 30000, 200);
+    let asker = 0; // somebody else each time: whoever keeps trying uses up a rate
+    await waitFor('saved again', async () => (await call('PUT', '/blocks/x', { as: token(`asker${asker += 1}`) })).status === 200, 30000, 200);
     await data.redis.stop('SIGKILL');
-    const saved = await waitFor('saved without Redis', async () => { const answer = await call('PUT', '/blocks/y', { as: token('alice') }); return answer.status === 200 && answer; }, 10000);
+    const saved = await waitFor('saved without Redis', async () => { const answer = await call('PUT', '/blocks/y', { as: token('alice') }); return answer.status === 200 && answer; }, 10000, 500);
     assert.equal(await sql("SELECT version FROM settings WHERE kind = 'block' AND subject = 'alice' AND object = 'y'"), String(saved.json.version));
 });
