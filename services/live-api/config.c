@@ -34,6 +34,8 @@ const struct config_row live_api_config_rows[] = {
      .secret = true, .offset = offsetof(struct live_api_config, payment_secret)},
     {"HANABI_NOTICE_WAITERS", CONFIG_INT, "5000", "requests that may wait for a start notice at the same time",
      .min = 0, .max = 50000, .offset = offsetof(struct live_api_config, notice_waiters_max)},
+    {"HANABI_NOTICE_WAITERS_PER_USER", CONFIG_INT, "8", "the same of one user: open pages", .min = 1, .max = 1000,
+     .offset = offsetof(struct live_api_config, notice_waiters_per_user)},
     {"HANABI_PUBLIC_URL", CONFIG_STRING, "",
      "origin that the public finds us at, without a final slash; empty: as callers do",
      .offset = offsetof(struct live_api_config, public_url)},

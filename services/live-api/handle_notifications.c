@@ -15,7 +15,6 @@
 
 #define DEFAULT_LIMIT 20
 #define MAX_WAIT_S    30
-#define FULL_RETRY_MS 15000
 
 struct notifications_job {
     struct live_api *api;
@@ -66,6 +65,7 @@ static void done(int code, void *context)
 {
     struct notifications_job *job = context;
     struct notice_waiters *waiters = job->api->notice_waiters;
+    int64_t retry_after_ms;
 
     if (code != 0 || job->code != 0) {
         reply_unavailable(job->request, "the database");
@@ -74,10 +74,11 @@ static void done(int code, void *context)
         answer(job, 0);
     } else if (notice_waiters_heard(waiters) != job->heard) {
         ask(job); /* something was announced after MySQL was asked */
-    } else if (notice_waiters_add(waiters, job->request, job->caller.subject, job->latest, job->wait_s * 1000)) {
+    } else if (notice_waiters_add(waiters, job->request, job->caller.subject, job->latest, job->wait_s * 1000,
+                                  &retry_after_ms)) {
         free(job);
     } else {
-        answer(job, FULL_RETRY_MS);
+        answer(job, retry_after_ms);
     }
 }
 

@@ -50,7 +50,7 @@ struct live_api_config {
     int64_t token_s;
     int64_t platform_percent;
     const char *payment_secret; /* "": no payments */
-    int64_t notice_waiters_max;
+    int64_t notice_waiters_max, notice_waiters_per_user;
     const char *public_url; /* "": as callers find us */
     bool webhook_private;
     int64_t webhook_timeout_ms, webhook_attempts, webhook_retry_ms, webhook_disable_ms, webhook_queue;

@@ -143,7 +143,8 @@ static int start(struct service *service, void *state)
     api->keys = key_relay_create(api);
     api->live_list = live_list_create(api);
     api->gifts = gift_relay_create(api);
-    api->notice_waiters = notice_waiters_create(api, (size_t)api->config.notice_waiters_max);
+    api->notice_waiters =
+        notice_waiters_create(api, (size_t)api->config.notice_waiters_max, (size_t)api->config.notice_waiters_per_user);
     api->search_indexer = search_indexer_create(api);
     api->webhook_sender = webhook_sender_create(api);
     subscriber_add(api->subscriber, CHANNEL_BROADCAST);

@@ -18,10 +18,13 @@
 #define TICK_MS           250
 #define MISSED_SPREAD_MS  10000
 #define MAX_ANNOUNCEMENTS 100 /* under way; of more, the pages learn when they ask next */
+#define USER_BUCKETS      1024
+#define FULL_RETRY_MS     15000
 
 struct waiter {
     TAILQ_ENTRY(waiter) entry;
-    uint64_t ticket; /* rises along the list */
+    TAILQ_ENTRY(waiter) of_user; /* in a bucket, the oldest first */
+    uint64_t ticket;             /* rises along the list */
     struct http_request *request;
     char user_id[ID_SIZE];
     int64_t since;
@@ -32,12 +35,13 @@ struct notice_waiters {
     struct live_api *api;
     struct event *tick;
     TAILQ_HEAD(waiter_list, waiter) list;
-    size_t count, max;
+    struct waiter_list users[USER_BUCKETS];
+    size_t count, max, max_per_user;
     uint64_t last_ticket;
     uint64_t heard;
     size_t announcements;
     bool is_draining;
-    struct metric *waiting, *pushed;
+    struct metric *waiting, *pushed, *refused, *replaced;
 };
 
 /* One announcement on its way through the list: a portion at a time. */
@@ -54,12 +58,25 @@ struct announcement {
 
 static void next_portion(struct announcement *announcement);
 
-static void answer(struct notice_waiters *waiters, struct waiter *waiter, const struct notice_view *notice)
+/* FNV-1a. Ids are ours, nobody chooses what meets in a bucket. */
+static struct waiter_list *bucket_of(struct notice_waiters *waiters, const char *user_id)
+{
+    uint32_t hash = 2166136261u;
+
+    for (; *user_id; user_id++)
+        hash = (hash ^ (uint8_t)*user_id) * 16777619u;
+    return &waiters->users[hash % USER_BUCKETS];
+}
+
+static void answer(struct notice_waiters *waiters, struct waiter *waiter, const struct notice_view *notice,
+                   int64_t retry_after_ms)
 {
     TAILQ_REMOVE(&waiters->list, waiter, entry);
+    TAILQ_REMOVE(bucket_of(waiters, waiter->user_id), waiter, of_user);
     metric_set(waiters->waiting, (double)--waiters->count);
     /* `latest` stays what it was: an earlier notice may still be on its way here, and the next request finds it. */
-    http_reply_json(waiter->request, 200, notice_list_to_json(notice, notice ? 1 : 0, -1, waiter->since, 0));
+    http_reply_json(waiter->request, 200,
+                    notice_list_to_json(notice, notice ? 1 : 0, -1, waiter->since, retry_after_ms));
     free(waiter);
 }
 
@@ -110,7 +127,7 @@ static void done(int code, void *context)
             waiter->since >= announcement->notice.sequence)
             continue;
         metric_add(waiters->pushed, 1);
-        answer(waiters, waiter, &announcement->notice);
+        answer(waiters, waiter, &announcement->notice, 0);
     }
     next_portion(announcement);
 }
@@ -172,11 +189,35 @@ uint64_t notice_waiters_heard(const struct notice_waiters *waiters)
     return waiters->heard;
 }
 
-bool notice_waiters_add(struct notice_waiters *waiters, struct http_request *request, const char *user_id,
-                        int64_t since, int64_t wait_ms)
+/* The user's oldest one makes room for another. Not the newest: a page that is loaded anew leaves a request behind that
+ * nobody reads any more, and it may be all of them. */
+static void make_room(struct notice_waiters *waiters, const char *user_id)
 {
-    if (waiters->is_draining || waiters->count >= waiters->max)
+    struct waiter *waiter, *oldest = NULL;
+    size_t count = 0;
+
+    TAILQ_FOREACH(waiter, bucket_of(waiters, user_id), of_user)
+    {
+        if (strcmp(waiter->user_id, user_id) != 0)
+            continue;
+        oldest = oldest ? oldest : waiter;
+        count++;
+    }
+    if (count < waiters->max_per_user)
+        return;
+    metric_add(waiters->replaced, 1);
+    answer(waiters, oldest, NULL, FULL_RETRY_MS);
+}
+
+bool notice_waiters_add(struct notice_waiters *waiters, struct http_request *request, const char *user_id,
+                        int64_t since, int64_t wait_ms, int64_t *retry_after_ms)
+{
+    make_room(waiters, user_id);
+    if (waiters->is_draining || waiters->count >= waiters->max) {
+        metric_add(waiters->refused, 1);
+        *retry_after_ms = FULL_RETRY_MS;
         return false;
+    }
     struct waiter *waiter = alloc_zero(1, sizeof(*waiter));
     waiter->ticket = ++waiters->last_ticket;
     waiter->request = request;
@@ -184,6 +225,7 @@ bool notice_waiters_add(struct notice_waiters *waiters, struct http_request *req
     waiter->since = since;
     waiter->until_ms = clock_monotonic_ms() + wait_ms;
     TAILQ_INSERT_TAIL(&waiters->list, waiter, entry);
+    TAILQ_INSERT_TAIL(bucket_of(waiters, waiter->user_id), waiter, of_user);
     metric_set(waiters->waiting, (double)++waiters->count);
     return true;
 }
@@ -197,7 +239,7 @@ static void on_tick(evutil_socket_t fd, short events, void *context)
     for (waiter = TAILQ_FIRST(&waiters->list); waiter; waiter = next) {
         next = TAILQ_NEXT(waiter, entry);
         if (waiter->until_ms <= now_ms)
-            answer(waiters, waiter, NULL);
+            answer(waiters, waiter, NULL, 0);
     }
 }
 
@@ -222,17 +264,20 @@ void notice_waiters_drain(struct notice_waiters *waiters)
 
     waiters->is_draining = true;
     while ((waiter = TAILQ_FIRST(&waiters->list)))
-        answer(waiters, waiter, NULL);
+        answer(waiters, waiter, NULL, 0);
 }
 
-struct notice_waiters *notice_waiters_create(struct live_api *api, size_t max)
+struct notice_waiters *notice_waiters_create(struct live_api *api, size_t max, size_t max_per_user)
 {
     const struct timeval period = {0, TICK_MS * 1000};
     struct notice_waiters *waiters = alloc_zero(1, sizeof(*waiters));
 
     waiters->api = api;
     waiters->max = max;
+    waiters->max_per_user = max_per_user;
     TAILQ_INIT(&waiters->list);
+    for (size_t i = 0; i < USER_BUCKETS; i++)
+        TAILQ_INIT(&waiters->users[i]);
     waiters->tick = event_new(service_loop(api->service), -1, EV_PERSIST, on_tick, waiters);
     if (!waiters->tick)
         abort();
@@ -241,6 +286,10 @@ struct notice_waiters *notice_waiters_create(struct live_api *api, size_t max)
                                      "requests that wait for a notice", NULL);
     waiters->pushed = metrics_counter(service_metrics(api->service), "hanabi_api_notices_pushed_total",
                                       "notices that a waiting request was answered with", NULL);
+    waiters->refused = metrics_counter(service_metrics(api->service), "hanabi_api_notice_waits_cut_total",
+                                       "requests that might not wait: as many as may did already", "why=\"all\"");
+    waiters->replaced = metrics_counter(service_metrics(api->service), "hanabi_api_notice_waits_cut_total",
+                                        "requests that might not wait: as many as may did already", "why=\"user\"");
     return waiters;
 }
 

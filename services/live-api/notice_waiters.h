@@ -11,15 +11,17 @@
 struct notice_view;
 struct notice_waiters;
 
-struct notice_waiters *notice_waiters_create(struct live_api *api, size_t max);
+/* `max` requests wait, of one user `max_per_user` (1 or more). */
+struct notice_waiters *notice_waiters_create(struct live_api *api, size_t max, size_t max_per_user);
 /* After the database is down. Who still waits is answered. */
 void notice_waiters_destroy(struct notice_waiters *waiters);
 
 /* Rises with each announcement heard: whoever finds it changed since it last looked into MySQL looks again. */
 uint64_t notice_waiters_heard(const struct notice_waiters *waiters);
-/* Takes the request over. False: as many as may already wait, or the process is going. */
+/* Takes the request over; of a user with as many as may wait already, the oldest is answered and told to come back
+ * later. False: in all as many as may wait do, or the process is going; `*retry_after_ms` says when to ask again. */
 bool notice_waiters_add(struct notice_waiters *waiters, struct http_request *request, const char *user_id,
-                        int64_t since, int64_t wait_ms) __attribute__((warn_unused_result));
+                        int64_t since, int64_t wait_ms, int64_t *retry_after_ms) __attribute__((warn_unused_result));
 /* The broadcast that a message of CHANNEL_ANNOUNCE is about; false: it is about none. */
 bool notice_announcement_take_id(const char *message, size_t len_bytes, char id[ID_SIZE]);
 /* A message of CHANNEL_ANNOUNCE. */

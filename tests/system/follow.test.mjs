@@ -143,6 +143,27 @@ test('as many may wait as configured, the next is told to come back later; SIGTE
     assert.ok(Date.now() - began < 8000, 'the drain did not wait for them');
 });
 
+test('of one user so many wait: one more, and the oldest is told to come back later; nobody else is', { timeout: 30000 }, async () => {
+    const api = await rig.addApi({ HANABI_NOTICE_WAITERS_PER_USER: '2' });
+    const answered = [];
+    const ask = (sub, name) => call('GET', '/notifications?since=99999&wait_s=20', { as: follower(sub), api }).then(({ status, json }) => { answered.push([name, status, json.notifications, json.retry_after_ms]); });
+    const metric = async (line) => (await (await fetch(`${api.admin}/metrics`)).text()).split('\n').includes(line);
+    const all = [];
+    for (const [sub, name] of [['greedy', 'g1'], ['calm', 'c1'], ['greedy', 'g2']]) {
+        all.push(ask(sub, name));
+        await waitFor(`${name} waits`, () => metric(`hanabi_api_notice_waiters ${all.length}`), 3000);
+    }
+    for (const expected of ['g1', 'g2']) {
+        all.push(ask('greedy', 'later'));
+        await waitFor(expected, () => answered.some(([name]) => name === expected), 3000);
+        assert.deepEqual(answered.at(-1), [expected, 200, [], 15000]);
+    }
+    assert.equal(answered.length, 2);
+    assert.ok(await metric('hanabi_api_notice_waiters 3') && await metric('hanabi_api_notice_waits_cut_total{why="user"} 2'));
+    await api.stop();
+    await Promise.all(all);
+});
+
 test('live-api is killed while broadcasts start: every follower has every notice exactly once', { timeout: 60000 }, async () => {
     const fans = Array.from({ length: 3 }, (_, i) => follower(`fan-${i}`));
     for (const as of fans) await follow(as);
