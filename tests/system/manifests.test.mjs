@@ -142,3 +142,11 @@ test('what the autoscalers scale by is exposed by that service', () => {
         assert.ok(sources.includes(metric) || sources.includes(`"${metric.replace(/^hanabi_[a-z]+_/, '')}"`), `${service} does not make ${metric}`);
     }
 });
+
+test('every source file stands in the CMakeLists.txt of its folder: what is built is read there, and a file that is forgotten is not in the binary', () => {
+    for (const folder of ['libcommon', 'proto', ...services.map((name) => `services/${name}`)]) {
+        const text = fs.readFileSync(path.join(repo, folder, 'CMakeLists.txt'), 'utf8');
+        const listed = [...text.matchAll(/(?<=[\s(])\w+\.c(?=[\s)])/g)].map(([name]) => name).sort();
+        assert.deepEqual(listed, fs.readdirSync(path.join(repo, folder)).filter((name) => name.endsWith('.c')).sort(), folder);
+    }
+});
