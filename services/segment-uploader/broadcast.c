@@ -87,6 +87,7 @@ void broadcast_release(struct broadcast *broadcast)
     if (broadcast->state == BROADCAST_OVER)
         return;
     if (broadcast->state == BROADCAST_RUNNING && broadcast->playlist.next_sequence > 0) {
+        segment_rows_write_behind(broadcast);
         if (memory)
             playlist_clear(memory);
         memory = memory ? memory : alloc_zero(1, sizeof(*memory));

@@ -151,3 +151,6 @@ void publish_cancel(struct broadcast *broadcast);
 /* Writes the rows that MySQL does not have yet, in the background. */
 void segment_rows_write(struct broadcast *broadcast);
 bool segment_rows_are_saved(const struct broadcast *broadcast);
+/* The broadcast is being given up: the same once, of what viewers have seen, without another try. The next owner finds
+ * in Redis what MySQL does not have; if Redis was emptied it finds nothing, and these rows are nowhere else. */
+void segment_rows_write_behind(struct broadcast *broadcast);

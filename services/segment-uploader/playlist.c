@@ -25,15 +25,21 @@ void playlist_segment_file(char out[PLAYLIST_FILE_SIZE], int64_t sequence, int64
     snprintf(out, PLAYLIST_FILE_SIZE, "%" PRId64 "-%" PRId64 ".ts", sequence, session);
 }
 
+static bool is_same(const struct playlist_segment *segment, const struct segment_entry *entry)
+{
+    if (segment->session != entry->session)
+        return false;
+    if (segment->is_recovered)
+        return segment->program_date_time_ms == entry->program_date_time_ms &&
+               segment->duration_us == entry->duration_us;
+    return segment->number == entry->number && segment->media_time_us == entry->media_time_us;
+}
+
 bool playlist_has(const struct playlist *playlist, const struct segment_entry *entry)
 {
-    for (int i = playlist->segments_count - 1; i >= 0; i--) {
-        const struct playlist_segment *segment = &playlist->segments[i];
-
-        if (!segment->is_recovered && segment->session == entry->session && segment->number == entry->number &&
-            segment->media_time_us == entry->media_time_us)
+    for (int i = playlist->segments_count - 1; i >= 0; i--)
+        if (is_same(&playlist->segments[i], entry))
             return true;
-    }
     return false;
 }
 

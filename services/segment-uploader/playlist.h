@@ -65,7 +65,8 @@ void playlist_clear(struct playlist *playlist);
 
 /* "{sequence}-{session}.ts": the same each time a segment is tried. */
 void playlist_segment_file(char out[PLAYLIST_FILE_SIZE], int64_t sequence, int64_t session);
-/* Has this very segment been added before (Redis delivers again what was not acknowledged)? */
+/* Has this very segment been added before (Redis delivers again what was not acknowledged)? One that was read back from
+ * the store is known by its session, wall clock and length. */
 bool playlist_has(const struct playlist *playlist, const struct segment_entry *entry);
 /* Appends a segment as `next_sequence` and slides the window. `force_discontinuity`: media is missing in front of it;
  * what the entries themselves show (a gap in their numbers, changed renditions) is found here. */

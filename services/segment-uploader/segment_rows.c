@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 struct rows_job {
-    struct broadcast *broadcast; /* of the loop */
+    struct broadcast *broadcast; /* of the loop; NULL: released meanwhile */
     char id[ID_SIZE];
     struct playlist_segment segments[ROW_BATCH];
     int segments_count;
@@ -22,6 +22,7 @@ struct rows_job {
     int renditions_count;
     int positions[SEGMENT_MAX_RENDITIONS];
     bool with_renditions;
+    bool is_behind; /* we do not own the broadcast any more */
     int result;
 };
 
@@ -32,6 +33,14 @@ static const char insert_segment[] =
     " discontinuity = VALUES(discontinuity), program_date_time_ms = VALUES(program_date_time_ms), media_time_us ="
     " VALUES(media_time_us), duration_us = VALUES(duration_us), session = VALUES(session), bytes = VALUES(bytes),"
     " thumbnail = VALUES(thumbnail)";
+
+/* The next owner may have written other segments under these numbers; if it is this very one, we know all of it. */
+static const char insert_behind[] =
+    "INSERT INTO segments (broadcast_id, sequence, file, discontinuity, program_date_time_ms, media_time_us, "
+    "duration_us, session, bytes, thumbnail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE"
+    " media_time_us = IF(file = VALUES(file), VALUES(media_time_us), media_time_us),"
+    " bytes = IF(file = VALUES(file), VALUES(bytes), bytes),"
+    " thumbnail = IF(file = VALUES(file), VALUES(thumbnail), thumbnail)";
 
 /* Of a segment that was read back from the store we know less than the row does, if there is one. */
 static const char insert_recovered[] =
@@ -77,7 +86,7 @@ static int write_segment(struct db_connection *connection, const struct rows_job
                               db_int(segment->program_date_time_ms), db_int(segment->duration_us),
                               db_int(segment->session), db_str(bytes), db_str(job->id), db_int(segment->sequence)));
     else
-        code = db_exec(connection, insert_segment,
+        code = db_exec(connection, job->is_behind ? insert_behind : insert_segment,
                        DB_PARAMS(db_str(job->id), db_int(segment->sequence), db_str(file),
                                  db_int(segment->discontinuity), db_int(segment->program_date_time_ms),
                                  db_int(segment->media_time_us), db_int(segment->duration_us), db_int(segment->session),
@@ -162,23 +171,16 @@ bool segment_rows_are_saved(const struct broadcast *broadcast)
            (playlist->renditions_saved || playlist->renditions_count == 0);
 }
 
-/* The measured values that change with each segment are written with the announced ones, and at the end. */
-void segment_rows_write(struct broadcast *broadcast)
+static struct rows_job *take_rows(const struct broadcast *broadcast, int64_t from, int64_t below)
 {
     const struct playlist *playlist = &broadcast->playlist;
-    const struct playlist_segment *segment;
-    struct rows_job *job;
+    struct rows_job *job = alloc_zero(1, sizeof(*job));
     int order[SEGMENT_MAX_RENDITIONS];
 
-    /* Between playlist_add and segment_done a segment is not the viewers' yet. */
-    if (broadcast->rows_under_way || broadcast->stage != PUBLISH_IDLE || segment_rows_are_saved(broadcast) ||
-        clock_monotonic_ms() < broadcast->rows_not_before_ms)
-        return;
-    job = alloc_zero(1, sizeof(*job));
-    job->broadcast = broadcast;
     snprintf(job->id, sizeof(job->id), "%s", broadcast->id);
-    for (int64_t at = playlist->saved_sequence; job->segments_count < ROW_BATCH; at++) {
-        segment = playlist_find(playlist, at);
+    for (int64_t at = from; at < below && job->segments_count < ROW_BATCH; at++) {
+        const struct playlist_segment *segment = playlist_find(playlist, at);
+
         if (!segment)
             break;
         job->segments[job->segments_count++] = *segment;
@@ -188,9 +190,57 @@ void segment_rows_write(struct broadcast *broadcast)
     playlist_order(playlist, order);
     for (int i = 0; i < job->renditions_count; i++)
         job->positions[order[i]] = i;
+    return job;
+}
+
+/* The measured values that change with each segment are written with the announced ones, and at the end. */
+void segment_rows_write(struct broadcast *broadcast)
+{
+    const struct playlist *playlist = &broadcast->playlist;
+    struct rows_job *job;
+
+    /* Between playlist_add and segment_done a segment is not the viewers' yet. */
+    if (broadcast->rows_under_way || broadcast->stage != PUBLISH_IDLE || segment_rows_are_saved(broadcast) ||
+        clock_monotonic_ms() < broadcast->rows_not_before_ms)
+        return;
+    job = take_rows(broadcast, playlist->saved_sequence, playlist->next_sequence);
+    job->broadcast = broadcast;
     job->with_renditions = !playlist->renditions_saved;
     broadcast->rows_under_way = true;
     broadcast_operation_began(broadcast);
     if (db_submit(broadcast->uploader->db, run, done, job) != 0)
         done(DB_FULL, job);
+}
+
+static void done_behind(int code, void *context)
+{
+    static struct log_limiter limiter = LOG_LIMITER(5000);
+    struct rows_job *job = context;
+    int result = code != 0 ? code : job->result;
+
+    if (result != 0)
+        log_limited(&limiter, LOG_LEVEL_WARN, "rows.left", log_str("broadcast", job->id),
+                    log_int("from_sequence", job->segments[0].sequence), log_int("rows", job->segments_count),
+                    log_str("why", db_strerror(result)));
+    free(job);
+}
+
+void segment_rows_write_behind(struct broadcast *broadcast)
+{
+    const struct playlist *playlist = &broadcast->playlist;
+    /* A segment under way is the next owner's. */
+    const int64_t below = playlist->next_sequence - (broadcast->stage > PUBLISH_OBJECTS && broadcast->is_new_segment);
+
+    for (int64_t at = playlist->saved_sequence; at < below;) {
+        struct rows_job *job = take_rows(broadcast, at, below);
+
+        if (job->segments_count == 0) {
+            free(job);
+            return;
+        }
+        job->is_behind = true;
+        at = job->segments[job->segments_count - 1].sequence + 1;
+        if (db_submit(broadcast->uploader->db, run, done_behind, job) != 0)
+            done_behind(DB_FULL, job);
+    }
 }

@@ -11,6 +11,8 @@ let rig;
 let counter = 0;
 const newBroadcast = (options) => new FakeTranscoder(rig, `b${process.pid}-${counter += 1}`, options);
 const length = (id, rendition = '720p') => { const p = rig.playlist(id, rendition); return p ? p.mediaSequence + p.segments.length : 0; };
+/** Viewers see so many, and Redis knows: whoever is killed now leaves nothing half done. */
+const published = (id, count) => waitFor(`${count} published`, async () => length(id) === count && length(id, '360p') === count && await rig.redis.command('XLEN', keys.KEY_SEGMENTS + id) === 0);
 const state = (id) => rig.redis.command('HGET', keys.KEY_BROADCAST + id, 'state');
 const uploads = (id) => rig.redis.command('ZSCORE', keys.KEY_UPLOADS, id);
 const owner = (id) => rig.redis.command('HGET', keys.KEY_LEASE_UPLOADER + id, 'holder');
@@ -95,7 +97,7 @@ test('several broadcasts at once, and the owner of half of them killed', async (
 test('the grace ends while nobody transcodes: ENDLIST', async () => {
     const t = await newBroadcast().open({ graceMs: 700 });
     for (let i = 0; i < 3; i += 1) await t.push();
-    await waitFor('published', () => length(t.id) === 3);
+    await published(t.id, 3);
     await rig.redis.script('session_close', t.id, t.session, 'publisher_gone');
     await waitFor('ended', async () => await state(t.id) === 'ended', 5000);
     await closed(t.id);
@@ -106,7 +108,8 @@ test('the grace ends while nobody transcodes: ENDLIST', async () => {
 test('killed in the grace: the other one writes ENDLIST', async () => {
     const t = await newBroadcast().open({ graceMs: 1500 });
     await t.push();
-    await waitFor('published', () => length(t.id) === 1);
+    await published(t.id, 1);
+    await waitFor('live', async () => await state(t.id) === 'live'); // what never was has no grace
     await rig.redis.script('session_close', t.id, t.session, 'publisher_gone');
     const victim = rig.uploaders[Number((await owner(t.id)).at(-1))];
     victim.kill('SIGKILL');
@@ -144,7 +147,7 @@ test('lost parts: a discontinuity, and the playlist goes on', async () => {
     await t.push();
     await t.push({ without: ['720p'] });
     await t.push();
-    await waitFor('published', () => length(t.id) === 4);
+    await published(t.id, 4);
     const p = rig.playlist(t.id, '720p');
     assert.deepEqual(p.segments.map((s) => s.discontinuity), [false, true, true, true]);
     assert.equal(p.segments[2].uri, `../360p/2-${t.session}.ts`);
@@ -154,7 +157,7 @@ test('lost parts: a discontinuity, and the playlist goes on', async () => {
 test('the store away: nothing is lost, parts outlive their expiry on the spool', async () => {
     const t = await newBroadcast().open(), watch = new PlaylistWatch(rig, t.id);
     await t.push();
-    await waitFor('published', () => length(t.id) === 1);
+    await published(t.id, 1);
     fs.renameSync(rig.storeDir, `${rig.storeDir}.away`);
     for (let i = 0; i < 30; i += 1) await t.push({ partExpireS: 8 });
     await waitFor('readyz names the store', async () => (await rig.ready()).missing?.store && (await rig.ready(rig.uploaders[1])).missing?.store, 10000);
@@ -180,7 +183,7 @@ test('MariaDB away: publishing goes on, rows come later', async () => {
     const t = await newBroadcast().open();
     await rig.data.mariadb.stop('SIGKILL');
     for (let i = 0; i < 20; i += 1) await t.push();
-    await waitFor('published', () => length(t.id) === 20);
+    await published(t.id, 20);
     await waitFor('readyz names it', async () => (await rig.ready()).missing?.mysql);
     // Killed meanwhile: the successor has the rows from the playlist's state.
     const victim = rig.uploaders[Number((await owner(t.id)).at(-1))];
@@ -188,7 +191,7 @@ test('MariaDB away: publishing goes on, rows come later', async () => {
     await waitFor('gone', () => victim.pid === null);
     victim.start();
     await t.push();
-    await waitFor('published', () => length(t.id) === 21);
+    await published(t.id, 21);
     await rig.redis.script('broadcast_end', t.id, 'owner');
     await t.final();
     await closed(t.id);
@@ -201,7 +204,7 @@ test('MariaDB away: publishing goes on, rows come later', async () => {
 test('Redis emptied: the playlist goes on from memory; with all memory gone, from the store', async () => {
     const t = await newBroadcast().open(), watch = new PlaylistWatch(rig, t.id);
     for (let i = 0; i < 10; i += 1) await t.push({ discontinuity: i === 1 });
-    await waitFor('published', () => length(t.id) === 10);
+    await published(t.id, 10);
     const restart = async (empty) => {
         await empty();
         t.number = 0;
@@ -233,14 +236,14 @@ test('Redis emptied: the playlist goes on from memory; with all memory gone, fro
 test('a hung owner does not write over its successor', async () => {
     const t = await newBroadcast().open(), watch = new PlaylistWatch(rig, t.id);
     await t.push();
-    await waitFor('published', () => length(t.id) === 1);
+    await published(t.id, 1);
     const hung = rig.uploaders[Number((await owner(t.id)).at(-1))];
     hung.pause();
     for (let i = 0; i < 3; i += 1) await t.push();
     await waitFor('the other goes on', () => length(t.id) === 4, 15000);
     await t.push();
     hung.resume();
-    await waitFor('published', () => length(t.id) === 5);
+    await published(t.id, 5);
     await rig.redis.script('broadcast_end', t.id, 'owner');
     await t.final();
     await closed(t.id);
@@ -250,7 +253,7 @@ test('a hung owner does not write over its successor', async () => {
 test('SIGTERM gives the broadcasts back at once', async () => {
     const t = await newBroadcast().open();
     await t.push();
-    await waitFor('published', () => length(t.id) === 1);
+    await published(t.id, 1);
     const first = rig.uploaders[Number((await owner(t.id)).at(-1))];
     await first.stop('SIGTERM');
     assert.equal(first.exits.at(-1).code, 0);

@@ -317,6 +317,7 @@ static void test_rows_wait_but_not_without_bound(void **state)
 static void test_recover_from_store(void **state)
 {
     struct playlist playlist, back;
+    struct segment_entry last = entry_of(11);
     char *master, *media[2], *behind;
 
     playlist_init(&playlist);
@@ -343,6 +344,9 @@ static void test_recover_from_store(void **state)
     assert_int_equal(back.next_sequence, 11);
     assert_int_equal(playlist_recover_media(&back, 1, media[1]), 0);
     assert_int_equal(back.next_sequence, 12);
+    assert_true(playlist_has(&back, &last));
+    last.program_date_time_ms++;
+    assert_false(playlist_has(&back, &last));
     assert_int_equal(back.discontinuity_sequence, playlist.discontinuity_sequence);
     assert_text(playlist_render_media(&back, 0), media[0]);
     assert_text(playlist_render_media(&back, 1), media[1]);
