@@ -119,6 +119,8 @@ test('two pages on two chat processes: comments, decorations, markup as text, no
     await cms.page.locator('#log tr', { hasText: 'Maintenance at 03:00 <i>JST</i>' }).waitFor({ timeout: 5000 });
     await screenshot(cms.page, 'cms');
     await assertAccessible(cms.page, 'the operators page');
+    await cms.page.setViewportSize({ width: 390, height: 844 });
+    assert.ok(await cms.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out on a phone');
     await screenshot(left.page, 'chat-left');
     await screenshot(right.page, 'chat-right');
     for (const { errors } of [left, right, cms]) assert.deepEqual(errors, []);
@@ -178,6 +180,7 @@ test('the broadcaster deletes, blocks and bans in the studio; viewers see it at 
     await rude.page.locator('#comment-error[data-code="muted"]').waitFor({ timeout: 5000 });
     await studio.page.locator('.moderation').getByRole('button', { name: 'Ban', exact: true }).click();
     await rude.page.locator('#chat[data-state="refused"]').waitFor({ timeout: 5000 });
+    await rude.page.locator('#comment').waitFor({ state: 'hidden', timeout: 5000 });
     await shows(guest.page, 'a kind word');
 
     // What it came to stays when it is over, and when the page is opened anew.

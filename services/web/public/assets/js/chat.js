@@ -110,6 +110,7 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
             state(state, why) {
                 root.dataset.state = state;
                 setText(status, stateWords(state, why));
+                if (state === 'refused' && why?.code === 'banned') shut();
             },
             hello: ({ role }) => {
                 root.dataset.role = role;
@@ -175,6 +176,14 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
         forgetSession();
         showForms();
         tell(nameError, 'Your session is over. Choose a name again.');
+    }
+
+    /* Nobody here may write (any more). */
+    function shut() {
+        isClosed = true;
+        viewers.hidden = true;
+        view.setEmptyWords('');
+        showForms();
     }
 
     function showForms() {
@@ -266,12 +275,10 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
         signedOut,
         /* It is over: what was said can be read, and `words` say why there is no place to write. */
         close(words) {
-            isClosed = true;
-            viewers.hidden = true;
+            shut();
             view.setEmptyWords('Nothing was said.');
             setText(closed, words);
             closed.hidden = false;
-            showForms();
         },
         destroy() {
             connection.stop();
