@@ -9,9 +9,10 @@
  * Fields of the hash KEY_BROADCAST<id>:
  *   state, version
  *   title, owner_id, owner_name, created_at_ms
- *   key_hash, key_version   SHA-256 of the stream key (hex), and its number in MySQL, whose newest key it is or
- * becomes: a key takes the place of those with a lower number only. "" and 0: ask MySQL visibility      "private" when
- * its archive is; else "public" or absent grace_ms        how long a suspended broadcast waits for its publisher
+ *   key_hash        SHA-256 of the stream key, hex; "": MySQL is to be asked
+ *   key_version     number of that key in MySQL; a key takes the place of those with a lower number only
+ *   visibility      "private" when its archive is; else "public" or absent
+ *   grace_ms        how long a suspended broadcast waits for its publisher
  *   session         number of the publishing session, rises with each connect
  *   connected       1 while that session's connection stands, as far as is known
  *   ingest          instance that has the session

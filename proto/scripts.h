@@ -4,9 +4,9 @@
 
 #include "libcommon/redis_link.h"
 
-extern const struct redis_script
-    script_broadcast_create;                           /* live-api; both it and ingest to restore, or for a newer key */
-extern const struct redis_script script_broadcast_end; /* live-api */
+/* live-api; both it and ingest to restore a broadcast, or for a newer stream key */
+extern const struct redis_script script_broadcast_create;
+extern const struct redis_script script_broadcast_end;        /* live-api */
 extern const struct redis_script script_broadcast_live;       /* segment-uploader: a segment can be fetched */
 extern const struct redis_script script_broadcast_retitle;    /* live-api */
 extern const struct redis_script script_broadcast_saved;      /* live-api: the state stands in MySQL */

@@ -268,7 +268,8 @@ test('what is over, unknown or out of reach: the page says so, and offers nothin
     await context.route(/\/(api|status)\//, (route) => route.fulfill({ status: 503, contentType: 'application/json', headers: { 'Retry-After': '2' }, body: '{"error":{"code":"unavailable","message":"no upstream"}}' }));
     await context.addInitScript((kept) => localStorage.setItem('hanabi.session', kept), JSON.stringify(owner));
     const away = await context.newPage();
-    await away.goto(`${stack.origin}/watch/${id}`);
+    // Another one: of the first, the chat may tell at any moment that its recording stands.
+    await away.goto(`${stack.origin}/watch/${(await ownBroadcast('Out of reach')).id}`);
     await reads(away, 'Still connecting…');
     await screenshot(away, 'watch-out-of-reach');
     await away.goto(`${stack.origin}/studio#${id}`);

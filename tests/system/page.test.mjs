@@ -131,3 +131,15 @@ test('the home page lists what is live, on a phone too; markup in a title stays 
     await waitFor('moving video', () => framesMove(page, '#video'), 20000, 100);
     assert.equal(await page.getAttribute('#overlay', 'data-kind'), 'none');
 });
+
+test('an address without a page: said in words, with a way on', { timeout: 30000 }, async (t) => {
+    const page = await browser.newPage({ viewport: { width: 390, height: 844 } });
+    t.after(() => page.close());
+    const answer = await page.goto(`${stack.origin}/wathc/mistyped`);
+    assert.equal(answer.status(), 404);
+    assert.match(answer.headers()['content-security-policy'], /default-src 'self'/);
+    await assertAccessible(page, 'not found');
+    await screenshot(page, 'not-found');
+    await page.click('text=See who is live');
+    await page.waitForSelector('body[data-page=home]');
+});
