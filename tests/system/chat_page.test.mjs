@@ -242,6 +242,9 @@ test('what is over, unknown or out of reach: the page says so, and offers nothin
     await page.context().setOffline(false);
     await api(stack, 'POST', `/broadcasts/${id}/end`, { token: owner.token });
     await page.locator('#chat-closed').waitFor({ timeout: 15000 });
+    await page.context().setOffline(true);
+    assert.equal(await page.locator('.chat-state').textContent(), '', 'a chat that is over has no line to miss');
+    await page.context().setOffline(false);
     await page.locator('#recording').waitFor({ timeout: 5000 });
     assert.equal(await page.locator('#comment, #chat-name, #chat-viewers').locator('visible=true').count(), 0, 'nobody can write');
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');

@@ -109,7 +109,7 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
             events: takeEvents,
             state(state, why) {
                 root.dataset.state = state;
-                setText(status, stateWords(state, why));
+                tellState(state, why);
                 if (state === 'refused' && why?.code === 'banned') shut();
             },
             hello: ({ role }) => {
@@ -120,6 +120,11 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
         },
     });
     const moderation = createModeration({ id, view, connection, ownId });
+
+    /* Where nobody may write, it does not matter any more whether a line stands. */
+    function tellState(state, why) {
+        setText(status, isClosed && state !== 'refused' ? '' : stateWords(state, why));
+    }
 
     function takeEvents(events) {
         const comments = [];
@@ -183,6 +188,7 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
         isClosed = true;
         viewers.hidden = true;
         view.setEmptyWords('');
+        if (connection.state !== 'refused') setText(status, '');
         showForms();
     }
 
@@ -238,7 +244,7 @@ export function createChat(root, { id, onBroadcastState, onGift, onLove, onViewe
 
     const wake = () => !document.hidden && connection.wake();
     // A socket may stand for a minute in a network that is gone.
-    const tellNetwork = () => setText(status, stateWords(connection.state));
+    const tellNetwork = () => tellState(connection.state);
     // One panel at a time.
     picker.toggle.addEventListener('click', () => gifts?.close());
     gifts?.toggle.addEventListener('click', () => picker.close());
