@@ -6,13 +6,12 @@ import { before, test } from 'node:test';
 import { ChatRig, secret } from '../lib/chat.mjs';
 import { chatLoad } from '../lib/chat_load.mjs';
 import { atEnd, run, sleep, waitFor } from '../lib/fixture.mjs';
-import { watchDisk, watchNeighbours } from '../lib/neighbours.mjs';
+import { inTime, watchDisk, watchNeighbours } from '../lib/neighbours.mjs';
 import { RedisClient, keys } from '../lib/redis_client.mjs';
 
 const isLong = process.env.HANABI_LONG === 'yes';
 const rig = new ChatRig();
 const MB = 1024 * 1024;
-const NOISE = 0.01; // of the time: as much as a p99 overlooks
 
 before(async () => {
     await rig.start();
@@ -48,15 +47,7 @@ async function observe(chats) {
     } };
 }
 
-/** What needs the whole machine, measured once. Missed while others had it for more than NOISE of the time, that is skipped, and the report says so. */
-async function inTime(t, { noise }, result, wanted) {
-    const percent = (share) => `${(share * 100).toFixed(1)} %`;
-    const measured = `p99 ${result.delivery_ms.p99} ms, ${result.offered} offered, ${result.acked} acknowledged; disturbed: processors ${percent(noise.processors)} of the time, disk ${percent(noise.disk)}`;
-    const missed = Object.entries(wanted).filter(([, isMet]) => !isMet).map(([what]) => what);
-    t.diagnostic(measured);
-    const isNoise = noise.processors > NOISE || noise.disk > NOISE;
-    await t.test(Object.keys(wanted).join(', '), { skip: missed.length > 0 && isNoise && `not judged: ${measured}` }, () => assert.deepEqual(missed, [], measured));
-}
+const figures = ({ delivery_ms, offered, acked }) => `p99 ${delivery_ms.p99} ms, ${offered} offered, ${acked} acknowledged`;
 
 test('a million comments a minute: health, memory, gifts and delivery hold, and what is acknowledged is in the log', { timeout: 300000 }, async (t) => {
     const seconds = isLong ? 60 : 10;
@@ -103,7 +94,7 @@ test('a million comments a minute: health, memory, gifts and delivery hold, and 
     assert.equal(acknowledged.length, result.acked);
     assert.equal(acknowledged.filter((id) => !logged.has(id)).length, 0);
     assert.equal(new Set(acknowledged).size, acknowledged.length);
-    await inTime(t, seen, result, {
+    await inTime(t, seen.noise, figures(result), {
         'the load itself kept up': result.offered >= 0.98 * seconds * 1000000 / 60,
         'most of it was taken': result.acked > 0.5 * result.offered,
         'delivered within 250 ms at p99': result.delivery_ms.p99 <= 250,
@@ -126,5 +117,5 @@ test('300 that never read among 2,000 that do: the 2,000 notice nothing, memory 
     await waitFor('the deaf are closed', async () => await rig.metric(chat, 'hanabi_chat_slow_closed_total') === 300, 15000, 200);
     assert.deepEqual(seen.bad, []);
     assert.ok(seen.memory < 100 * MB && seen.queue < 16 * MB);
-    await inTime(t, seen, result, { 'delivered within 250 ms at p99': result.delivery_ms.p99 <= 250 });
+    await inTime(t, seen.noise, figures(result), { 'delivered within 250 ms at p99': result.delivery_ms.p99 <= 250 });
 });
