@@ -283,7 +283,8 @@ static bool take_places(struct broadcast *broadcast)
         snprintf(numbers[number], sizeof(numbers[0]), "%d", call->pairs[i].wanted);
         args[at++] = numbers[number++];
     }
-    for (size_t i = 0; i < call->count; i++) {
+    /* Who comes when it is over is no audience of it. */
+    for (size_t i = 0; i < call->count && !broadcast->is_over; i++) {
         /* Without a token nobody knows who it is: each connection counts as somebody. */
         snprintf(readers[i], sizeof(readers[i]), "#%s:%llu", service_instance(chat->service),
                  (unsigned long long)++chat->next_reader);

@@ -1,4 +1,5 @@
-/* How many watch. Every process asks every now and then; the script lets one of them count and publish. */
+/* How many watch, until it is over. Every process asks every now and then; the script lets one of them count and
+ * publish. */
 #include "room.h"
 #include "table.h"
 
@@ -14,7 +15,7 @@ static int count_broadcast(const char *id, void *value, void *context)
     struct chat *chat = broadcast->chat;
     char least_ms[24];
 
-    if (broadcast->connections == 0 || !redis_link_is_up(broadcast->shard->redis))
+    if (broadcast->connections == 0 || broadcast->is_over || !redis_link_is_up(broadcast->shard->redis))
         return 0;
     snprintf(least_ms, sizeof(least_ms), "%lld", (long long)chat->config.presence_ms);
     redis_link_script(broadcast->shard->redis, &script_chat_presence, NULL, NULL, 2, (const char *[]){id, least_ms},

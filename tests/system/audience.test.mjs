@@ -152,7 +152,11 @@ test('viewers now, at most, different ones: live in chat and API, in MySQL when 
     await waitFor('archived', async () => (await rig.redis.command('HGET', `${keys.KEY_BROADCAST}${id}`, 'state')) === 'archived', 20000, 100);
     const archived = (await (await fetch(`${archive.origin}/api/v1/archives/${id}`)).json()).audience;
     assert.deepEqual(archived, { peak: 4, unique: 4 });
-    await Promise.all([first, ...back].map((viewer) => viewer.close()));
+    const visitors = [await watch(id, 'visitor', chats[0]), await watch(id, undefined, chats[0])];
+    await counted({ now: 5, peak: 4, unique: 4 });
+    await sleep(500); // more than twice as long as until the next count
+    assert.deepEqual(await audience(), { now: 5, peak: 4, unique: 4 }, 'who comes when it is over was not there');
+    await Promise.all([first, ...back, ...visitors].map((viewer) => viewer.close()));
     await waitFor('they have left', async () => (await audience()).now === 0, 5000, 50);
     await waitFor('the state stands in MySQL', async () => (await rig.sql(`SELECT state FROM broadcasts WHERE id = '${id}'`))[0][0] === 'archived', 5000, 50);
     await rig.redis.command('DEL', `${keys.KEY_BROADCAST}${id}`, `${keys.KEY_CHAT_STATE}${id}`, `${keys.KEY_CHAT_UNIQUE}${id}`, `${keys.KEY_CHAT_ROOMS}${id}`);
