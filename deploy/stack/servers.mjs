@@ -85,7 +85,7 @@ export function edgeValues(env) {
     const trusted = (env.HANABI_TRUSTED_PROXIES ?? '').split(/\s+/).filter(Boolean);
     const wrong = trusted.find((cidr) => !/^[0-9a-fA-F.:]+(\/\d{1,3})?$/.test(cidr));
     if (wrong) throw new Error(`HANABI_TRUSTED_PROXIES: ${wrong} is neither an address nor a network (10.0.0.0/8)`);
-    return { ...values, REAL_IP: trusted.length === 0 ? '' : `${trusted.map((cidr) => `set_real_ip_from ${cidr};`).join(' ')} real_ip_header X-Forwarded-For; real_ip_recursive on;` };
+    return { ...values, TRUSTED_PROXIES: trusted.map((cidr) => `${cidr} 1;`).join(' '), REAL_IP: trusted.length === 0 ? '' : `${trusted.map((cidr) => `set_real_ip_from ${cidr};`).join(' ')} real_ip_header X-Forwarded-For; real_ip_recursive on;` };
 }
 
 /** nginx with the edge's configuration, rendered from deploy/nginx into the run directory. */

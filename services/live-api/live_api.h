@@ -180,6 +180,7 @@ void handle_notifications_get(struct http_request *request, void *context);
 void handle_notifications_read(struct http_request *request, void *context);
 void handle_search(struct http_request *request, void *context);
 void handle_oembed(struct http_request *request, void *context);
+void handle_preview(struct http_request *request, void *context);
 void handle_webhook_post(struct http_request *request, void *context);
 void handle_webhook_list(struct http_request *request, void *context);
 void handle_webhook_delete(struct http_request *request, void *context);

@@ -100,6 +100,7 @@ static void add_routes(struct live_api *api)
         {"GET", "/api/v1/webhooks/{id}/deliveries", handle_webhook_deliveries},
         {"GET", "/api/v1/search", handle_search},
         {"GET", "/api/v1/oembed", handle_oembed},
+        {"GET", "/api/v1/previews/{page}/{id}", handle_preview},
     };
 
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)

@@ -51,14 +51,14 @@ export class OpenApi {
         return this.operations().filter((o) => o.method === method.toLowerCase() && fits(o.template)).sort((a, b) => a.template.split('{').length - b.template.split('{').length)[0];
     }
 
-    /** Throws when the answer is not what the document says. `json` is the parsed body. */
-    check(method, pathname, status, headers, json) {
+    /** Throws when the answer is not what the document says. `body` is parsed where it is JSON, else the text. */
+    check(method, pathname, status, headers, body) {
         const found = this.find(method, pathname);
         const where = `${method} ${pathname} ${status}`;
         if (!found) throw new Error(`${where}: no such operation in openapi.yaml`);
         const { template, operation } = found;
         const response = operation.responses[status];
-        if (!response) throw new Error(`${where}: the status is not documented: ${JSON.stringify(json)}`);
+        if (!response) throw new Error(`${where}: the status is not documented: ${JSON.stringify(body)}`);
         const resolved = resolve(this.document, response);
         for (const [name, header] of Object.entries(resolved.headers ?? {})) {
             const value = headers.get(name);
@@ -66,10 +66,11 @@ export class OpenApi {
             if (value === null) throw new Error(`${where}: header ${name} is missing`);
             if (schema.const !== undefined ? value !== schema.const : schema.type === 'integer' && !/^\d+$/.test(value)) throw new Error(`${where}: header ${name} is ${value}`);
         }
-        if (!/^application\/json\b/.test(headers.get('content-type'))) throw new Error(`${where}: ${headers.get('content-type')}`);
+        const [type] = headers.get('content-type').split(';');
+        if (!resolved.content[type]) throw new Error(`${where}: ${type}`);
         const keys = response.$ref ? response.$ref.slice(2).split('/') : ['paths', template, method.toLowerCase(), 'responses', status];
-        const validate = this.schema(...keys, 'content', 'application/json', 'schema');
-        if (!validate(json)) throw new Error(`${where}: ${JSON.stringify(validate.errors, null, 1)}\n${JSON.stringify(json)}`);
+        const validate = this.schema(...keys, 'content', type, 'schema');
+        if (!validate(body)) throw new Error(`${where}: ${JSON.stringify(validate.errors, null, 1)}\n${JSON.stringify(body)}`);
         if (status < 300) this.seen.add(operation.operationId);
     }
 }

@@ -68,8 +68,8 @@ async function call(method, pathname, { as, body, raw, headers } = {}) {
     const { origin } = service;
     const answer = await fetch(origin + pathname, { method, body: raw ?? (body === undefined ? undefined : JSON.stringify(body)), signal: AbortSignal.timeout(10000),
         headers: { ...(as ? { Authorization: `Bearer ${as}` } : {}), ...(body === undefined ? {} : { 'Content-Type': 'application/json' }), ...headers } });
-    const json = await answer.json();
-    openapi.check(method, new URL(pathname, origin).pathname, answer.status, answer.headers, json);
+    const text = await answer.text(), json = /^application\/json\b/.test(answer.headers.get('content-type')) ? JSON.parse(text) : null;
+    openapi.check(method, new URL(pathname, origin).pathname, answer.status, answer.headers, json ?? text);
     return { status: answer.status, json };
 }
 
@@ -170,6 +170,7 @@ test('every operation answers as documented, when all is well and when it is not
     await call('DELETE', `/api/v1/webhooks/${hook}`, { as });
     await call('GET', '/api/v1/search?q=followed');
     await call('GET', `/api/v1/oembed?url=${encodeURIComponent(`${rig.api.origin}/watch/${id}`)}`);
+    for (const page of ['watch', 'archive']) await call('GET', `/api/v1/previews/${page}/${id}`);
 
     await callChannels(owner);
     const setting = '/api/v1/settings';
@@ -201,6 +202,7 @@ test('every operation answers as documented, when all is well and when it is not
         [400, 'POST', '/api/v1/webhooks', { as, body: {} }], [401, 'GET', '/api/v1/webhooks', {}], [403, 'POST', '/api/v1/webhooks', { as, body: { url: 'https://hooks.example/', scope: 'all' } }],
         [404, 'DELETE', '/api/v1/webhooks/nobody', { as }], [404, 'GET', '/api/v1/webhooks/nobody/deliveries', { as }],
         [400, 'GET', '/api/v1/search', {}], [400, 'GET', '/api/v1/oembed', {}], [404, 'GET', '/api/v1/oembed?url=x', {}], [501, 'GET', '/api/v1/oembed?format=xml', {}],
+        [404, 'GET', '/api/v1/previews/watch/nobody', {}], [404, 'GET', `/api/v1/previews/cms/${id}`, {}],
         [400, 'GET', '/api/v1/notifications?since=x', { as }], [401, 'GET', '/api/v1/notifications', {}], [400, 'POST', '/api/v1/notifications/read', { as, body: {} }],
         [404, 'GET', '/status/v1/broadcasts/nobody', {}], [401, 'GET', setting, {}], [403, 'GET', `${setting}/notices`, { as }], [403, 'PUT', `${setting}/broadcasts/${id}/bans/x`, { as: other }],
         [409, 'POST', `${one}/loves`, { as, body: { batch_id: 'b2', count: 1 } }], [400, 'POST', `${one}/loves`, { as, body: { batch_id: 'b2', count: 0 } }],

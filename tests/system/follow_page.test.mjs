@@ -73,13 +73,18 @@ test('follow on the watch page: the toast and the bell on /, the count in the st
     assert.deepEqual([watch.errors, home.errors, studio.errors], [[], [], []]);
 });
 
-test('the player in an iframe of another origin, found through the page itself; other pages refuse a frame', { timeout: 60000 }, async (t) => {
+test('the player in an iframe of another origin, found through the page itself; a link preview; other pages refuse a frame', { timeout: 60000 }, async (t) => {
     const idol = await newSession('Hanako');
     const { id } = (await api(stack, 'POST', '/broadcasts', { token: idol.token, body: { title: 'Framed 花火' } })).json;
     const html = await (await fetch(`${stack.origin}/watch/${id}`)).text();
     const href = html.match(/<link rel="alternate" type="application\/json\+oembed" href="([^"]+)"/)[1].replaceAll('&amp;', '&');
     const embed = await (await fetch(href)).json();
     assert.equal(embed.title, 'Framed 花火');
+    // Who makes link previews is told of the broadcast where a browser gets the page; of one that is not there, or of no page of a broadcast, the page as well.
+    const asCrawler = async (path) => (await fetch(`${stack.origin}${path}`, { headers: { 'User-Agent': 'facebookexternalhit/1.1;line-poker/1.0' } })).text();
+    for (const page of ['watch', 'archive']) assert.match(await asCrawler(`/${page}/${id}`), new RegExp(`og:title" content="Framed 花火">[^]*og:url" content="${stack.origin}/${page}/${id}"`));
+    for (const path of ['/watch/nobody', '/archive/nobody', '/']) assert.match(await asCrawler(path), /<body data-page=/);
+    assert.match(html, /<body data-page="watch">/);
     const site = http.createServer((request, response) => {
         response.setHeader('Content-Type', 'text/html; charset=utf-8');
         response.end(`<!doctype html><title>another site</title><body style="background:#eee"><h1>Another site</h1>${request.url === '/watch' ? `<iframe src="${stack.origin}/watch/${id}"></iframe>` : embed.html}`);

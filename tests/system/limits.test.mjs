@@ -24,8 +24,8 @@ before(async () => {
 });
 
 /** A request from an address of loopback; `read` false: its answer is not read. */
-const send = (pathname, { from, method = 'GET', token, forwarded, json, read = true }) => new Promise((resolve, reject) => {
-    const headers = { ...(token ? { authorization: `Bearer ${token}` } : {}), ...(forwarded ? { 'x-forwarded-for': forwarded } : {}), ...(json ? { 'content-type': 'application/json' } : {}) };
+const send = (pathname, { from, method = 'GET', token, forwarded, proto, json, read = true }) => new Promise((resolve, reject) => {
+    const headers = { ...(token ? { authorization: `Bearer ${token}` } : {}), ...(forwarded ? { 'x-forwarded-for': forwarded } : {}), ...(proto ? { 'x-forwarded-proto': proto } : {}), ...(json ? { 'content-type': 'application/json' } : {}) };
     const request = http.request(new URL(pathname, stack.origin), { method, headers, localAddress: from, agent: false }, (answer) => {
         if (!read) { resolve({ status: answer.statusCode, end: () => request.destroy() }); return; }
         let text = '';
@@ -139,6 +139,14 @@ test('a refusal is a line in the log that tells no secret of the path', async ()
     assert.ok(lines.some((line) => line.rate === 'REJECTED') && lines.some((line) => line.connections === 'REJECTED'));
     assert.ok(!lines.some((line) => JSON.stringify(line).includes(broadcast.id)));
     assert.doesNotMatch(fs.readFileSync(path.join(stack.runDir, 'logs/nginx.error.log'), 'utf8'), /limiting/);
+});
+
+test('which scheme the client asked by, a trusted proxy says, and nobody else', async () => {
+    const scheme = async (from, proto) => {
+        const { text } = await send(`/watch/${broadcast.id}`, { from, forwarded: '203.0.113.77', proto });
+        return /json\+oembed" href="(https?):/.exec(text)[1];
+    };
+    assert.deepEqual([await scheme(PROXY, 'https'), await scheme(PROXY, 'http'), await scheme(PROXY, 'x"y'), await scheme('127.0.0.250', 'https')], ['https', 'http', 'http', 'http']);
 });
 
 test('a broken bound is told', () => {

@@ -89,11 +89,36 @@ test('oEmbed: the player as an iframe within the asked-for size, for our own pag
         [{ url: `${rig.api.origin}/watch/nobody` }, 404], [{ url: `${rig.api.origin}/cms` }, 404], [{ url: `${page}/../../x` }, 404]]) assert.equal((await ask(query)).status, want, JSON.stringify(query));
 });
 
-test('a private recording: no oEmbed, no signature that opens its folder, in no list but its owner\'s', async () => {
+test('a link preview: title, who, what it is and the page, with nothing of theirs as markup', async () => {
+    const title = '<script>alert("花火")</script> & more';
+    const { id } = (await call('POST', '/broadcasts', { as: hanako.token, body: { title } })).json;
+    const preview = async (page) => {
+        const answer = await fetch(`${rig.api.origin}/api/v1/previews/${page}/${id}`);
+        assert.deepEqual([answer.status, answer.headers.get('content-type')], [200, 'text/html; charset=utf-8']);
+        const html = await answer.text();
+        return { html, ...Object.fromEntries([...html.matchAll(/<meta (?:property|name)="(?:og|twitter):([a-z_]+)" content="([^"]*)">/g)].map(([, name, value]) => [name, value])) };
+    };
+    const scheduled = await preview('watch');
+    assert.deepEqual([scheduled.title, scheduled.description, scheduled.url, scheduled.image], ['&lt;script&gt;alert(&quot;花火&quot;)&lt;/script&gt; &amp; more', '山田花子 Hanako will be live here.', `${rig.api.origin}/watch/${id}`, undefined]);
+    assert.ok(!scheduled.html.includes('<script'), scheduled.html);
+    await rig.sql(`UPDATE broadcasts SET state = 'live', live_at_ms = 1 WHERE id = '${id}'`);
+    const live = await preview('watch');
+    assert.match(live.description, /is live now/);
+    assert.match(live.image, new RegExp(`^${rig.api.origin}/hls/[0-9]+/[^/]+/live/${id}/thumbnail.jpg$`));
+    assert.equal(live.card, 'summary_large_image');
+    await rig.sql(`UPDATE broadcasts SET state = 'archived' WHERE id = '${id}'`);
+    const archived = await preview('archive');
+    assert.match(archived.description, /watch the recording/);
+    assert.equal(archived.url, `${rig.api.origin}/archive/${id}`);
+    for (const path of ['watch/nobody', `cms/${id}`]) assert.equal((await call('GET', `/previews/${path}`)).status, 404);
+});
+
+test('a private recording: no oEmbed, no preview, no signature that opens its folder, in no list but its owner\'s', async () => {
     const id = ids['100% C++ & "quotes" +plus -minus *'];
     await rig.sql(`INSERT INTO archives (broadcast_id, state, visibility, until_ms) VALUES ('${id}', 'archived', 'private', 1); UPDATE broadcasts SET state = 'archived', live_at_ms = 1 WHERE id = '${id}'`);
     const answer = await call('GET', `/oembed?${new URLSearchParams({ url: `${rig.api.origin}/watch/${id}` })}`);
     assert.deepEqual([answer.status, answer.json.error?.code], [404, 'no_such_broadcast'], JSON.stringify(answer.json));
+    for (const page of ['watch', 'archive']) assert.equal((await call('GET', `/previews/${page}/${id}`)).status, 404);
     await rig.sql(`UPDATE broadcasts SET created_at_ms = ${Date.now() + 1000} WHERE id = '${id}'`);
     const listed = async (as) => (await call('GET', '/broadcasts?limit=20', { as })).json.broadcasts.some((broadcast) => broadcast.id === id);
     assert.deepEqual([await listed(), await listed(hanako.token)], [false, true], 'in no list but the owner\'s');
