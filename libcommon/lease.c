@@ -16,34 +16,37 @@
 #define DEFAULT_TTL_MS 3000
 #define UNSEEN_MS      "300"
 
+/* A lease is small and expires; without one nobody could make room in a Redis that is full. */
+#define GOES_ON_WHEN_FULL "#!lua flags=allow-oom\n"
+
 /* KEYS: lease, fence. ARGV: holder, alive channel, ttl. Returns the token, or false: somebody else holds it. */
 static const struct redis_script acquire_script = {
     .name = "lease_acquire",
     .keys = 2,
-    .lua = "local t=redis.call('TIME') "
-           "local now=t[1]*1000+math.floor(t[2]/1000) "
-           "local l=redis.call('HMGET',KEYS[1],'holder','alive','unseen_at_ms') "
-           "if l[1] and l[1]~=ARGV[1] then "
-           "  if l[2] and redis.call('PUBSUB','NUMSUB',l[2])[2]>0 then "
-           "    redis.call('HDEL',KEYS[1],'unseen_at_ms') "
-           "    return false "
-           "  end "
-           "  if not l[3] then "
-           "    redis.call('HSET',KEYS[1],'unseen_at_ms',string.format('%.0f',now)) "
-           "    return false "
-           "  end "
-           "  if now-tonumber(l[3])<" UNSEEN_MS " then return false end "
-           "end "
-           "local token=redis.call('INCR',KEYS[2]) "
-           "if token<now then "
-           "  token=now "
-           "  redis.call('SET',KEYS[2],string.format('%.0f',now)) "
-           "end "
-           "token=string.format('%.0f',token) "
-           "redis.call('DEL',KEYS[1]) "
-           "redis.call('HSET',KEYS[1],'holder',ARGV[1],'alive',ARGV[2],'token',token) "
-           "redis.call('PEXPIRE',KEYS[1],ARGV[3]) "
-           "return token",
+    .lua = GOES_ON_WHEN_FULL "local t=redis.call('TIME') "
+                             "local now=t[1]*1000+math.floor(t[2]/1000) "
+                             "local l=redis.call('HMGET',KEYS[1],'holder','alive','unseen_at_ms') "
+                             "if l[1] and l[1]~=ARGV[1] then "
+                             "  if l[2] and redis.call('PUBSUB','NUMSUB',l[2])[2]>0 then "
+                             "    redis.call('HDEL',KEYS[1],'unseen_at_ms') "
+                             "    return false "
+                             "  end "
+                             "  if not l[3] then "
+                             "    redis.call('HSET',KEYS[1],'unseen_at_ms',string.format('%.0f',now)) "
+                             "    return false "
+                             "  end "
+                             "  if now-tonumber(l[3])<" UNSEEN_MS " then return false end "
+                             "end "
+                             "local token=redis.call('INCR',KEYS[2]) "
+                             "if token<now then "
+                             "  token=now "
+                             "  redis.call('SET',KEYS[2],string.format('%.0f',now)) "
+                             "end "
+                             "token=string.format('%.0f',token) "
+                             "redis.call('DEL',KEYS[1]) "
+                             "redis.call('HSET',KEYS[1],'holder',ARGV[1],'alive',ARGV[2],'token',token) "
+                             "redis.call('PEXPIRE',KEYS[1],ARGV[3]) "
+                             "return token",
 };
 
 /* KEYS: lease. ARGV: holder, token, ttl. */

@@ -1,5 +1,8 @@
 /* The Lua scripts, texts in proto/lua/<name>.lua; each file's head says arguments and answer. They are how the state of
- * a broadcast changes: atomic, with Redis' own clock, and with the PUBLISH inside. All run on the state Redis. */
+ * a broadcast changes: atomic, with Redis' own clock, and with the PUBLISH inside. All run on the state Redis.
+ *
+ * When Redis has reached its `maxmemory` it refuses what viewers send (comments, hearts, who came and went); all other
+ * scripts are bounded in what they keep and go on (`flags=allow-oom`): the video, and what makes room again. */
 #pragma once
 
 #include "libcommon/redis_link.h"
@@ -17,14 +20,15 @@ extern const struct redis_script script_session_touch;        /* ingest: media a
 extern const struct redis_script script_session_close;        /* ingest */
 extern const struct redis_script script_watch_expire; /* segment-uploader: silence -> suspended, grace over -> ended */
 extern const struct redis_script script_segment_push; /* transcoder child */
-extern const struct redis_script script_segment_done; /* segment-uploader */
-extern const struct redis_script script_love_add;     /* love-counter, as are the next six */
-extern const struct redis_script script_love_tick;    /* the total to be told now */
-extern const struct redis_script script_love_take;    /* what MySQL does not have */
-extern const struct redis_script script_love_flushed; /* MySQL has it */
-extern const struct redis_script script_love_settled; /* the broadcast is over and MySQL has everything */
-extern const struct redis_script script_love_restore; /* Redis came back empty */
-extern const struct redis_script script_love_seed;    /* what MySQL has, put back */
+extern const struct redis_script script_segments_group; /* segment-uploader */
+extern const struct redis_script script_segment_done;   /* segment-uploader */
+extern const struct redis_script script_love_add;       /* love-counter, as are the next six */
+extern const struct redis_script script_love_tick;      /* the total to be told now */
+extern const struct redis_script script_love_take;      /* what MySQL does not have */
+extern const struct redis_script script_love_flushed;   /* MySQL has it */
+extern const struct redis_script script_love_settled;   /* the broadcast is over and MySQL has everything */
+extern const struct redis_script script_love_restore;   /* Redis came back empty */
+extern const struct redis_script script_love_seed;      /* what MySQL has, put back */
 
 extern const struct redis_script script_audience_log; /* chat: who came and went */
 extern const struct redis_script script_export_trim;  /* archive: what is exported leaves its stream */

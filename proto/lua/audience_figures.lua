@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- How many watch a broadcast, the most that were counted at once, and how many different ones there were.
 -- ARGV: broadcast
 -- Answer: {now, peak, unique}

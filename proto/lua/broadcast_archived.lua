@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Everything of an ended broadcast stands in the store: ended -> archived.
 -- ARGV: id
 -- Answer: "ok" | "archived" (it was so already) | "illegal" (it is not over) | "unknown" (the hash is gone: only MySQL knows it)

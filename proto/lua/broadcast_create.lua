@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Makes the hash of a broadcast, or restores one that Redis lost. One that exists is left as it is, but for its stream key: MySQL
 -- numbers them, and a newer one takes the older one's place. So it is also how a renewed key gets here.
 -- ARGV: id, state (scheduled; suspended to restore one that was on air), title, owner_id, owner_name, key_hash, grace_ms,

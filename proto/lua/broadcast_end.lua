@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- The owner (or an operator) ends a broadcast.
 -- ARGV: id, reason, request id (may be absent)
 -- Answer: {"ok" | "unknown" | "illegal" (it is over already), state, version}

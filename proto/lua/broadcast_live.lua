@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- A segment of a session can be fetched, and so can the playlist that names it: scheduled|suspended -> live.
 -- Not for the last segment of a session that is over, nor for one whose media arrived before the suspension: those do not make the
 -- broadcast live. (arrived_ms is the media Redis' clock; silence lasts 3 s, so a second and a half between the clocks is forgiven.)

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- The broadcast has another title; no change of state.
 -- ARGV: id, title
 -- Answer: "ok" | "unknown"

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- The state of a broadcast, as of `version`, stands in MySQL.
 -- ARGV: id, version
 -- Answer: 1 when nothing newer is waiting, 0 when the state has changed again meanwhile (it stays in the set)

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Who may see the recording of a broadcast that is archived; no change of state. MySQL has it already, this is for as long as the hash lives.
 -- ARGV: id, "public" | "private"
 -- Answer: "ok" | "unknown" (the hash is gone)

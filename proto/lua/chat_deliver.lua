@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Events of an outbox into the logs of their broadcasts and out to the viewers of all rooms, each once however often it is delivered: the outbox id,
 -- the entry and the message are one atomic step. An id is kept until the sender takes it out, when the outbox holds it no more.
 -- ARGV: not after (ms on Redis' clock: behind it another may have delivered, deleted and forgotten them), then for each event: outbox id, broadcast,

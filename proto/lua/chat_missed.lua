@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Events of one room (and those of all rooms) behind one id, up to another: the newest of them, oldest first.
 -- ARGV: broadcast, room ("" for every room), behind this id, up to this id, at most so many
 -- Answer: {id, e, id, e, …}

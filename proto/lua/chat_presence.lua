@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- How many watch: published at most once in a while by whichever process asks first.
 -- ARGV: broadcast, the least time (ms) between two
 -- Answer: 1 when published

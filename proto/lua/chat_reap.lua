@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Gives back the places of chat processes that are gone: nobody has listened to their ping channel for a while.
 -- ARGV: own instance, how long (ms) a process may be deaf before it counts as gone
 -- Answer: the instances that were reaped

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Places for viewers of one process: in the room they ask for (they were there before), else in the first room with a free one.
 -- ARGV: broadcast, instance, its ping channel, room size, places wanted in any room, count of pairs, pairs (room, places wanted
 --       there)…, then the ids of those who join (for the count of unique viewers)

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- How many places a process holds now in rooms of a broadcast: numbers, not differences, so that repeating it is harmless.
 -- ARGV: broadcast, instance, its ping channel, then pairs (room, places)…
 -- Answer: rooms that exist

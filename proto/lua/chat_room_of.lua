@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- The rooms that some events were said in, for viewers who come back and know only the last event they saw.
 -- ARGV: broadcast, ids…
 -- Answer: a room for each id; "" when the event is not there or was for all rooms

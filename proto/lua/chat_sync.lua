@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- A process asks on a room's channel whether it hears it. See "sync" in proto/chat.h.
 -- ARGV: broadcast, room, instance
 -- Answer: last id in the log

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- The batch in archive has written a broadcast's log to MySQL up to an entry (included). Redis keeps what is not moved and a recent tail, from
 -- which viewers who reconnect are served: the last entries, and all of the last seconds. Refused when the lease has gone to another.
 -- ARGV: broadcast, lease token, id of the last moved entry, entries of the tail, its milliseconds

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- What archive has exported leaves its stream.
 -- ARGV: the stream ($KEY_EXPORT_AUDIENCE or $KEY_EXPORT_STATES), id of the last exported entry, bytes of the batch
 -- Answer: entries that are gone

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- MySQL has what love_take gave. A user who has tapped since stays among the changed.
 -- ARGV: broadcast, lease token, number of ticks, then for each user: user, taps as written
 -- Answer: "fenced" | "more" | "done": nothing has changed since

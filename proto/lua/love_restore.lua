@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Redis has come back without its data: broadcasts whose hearts MySQL has are marked, so that love_seed puts them back before anything is told or written.
 -- One that has hearts here was marked by love_add if they came since, or was never lost.
 -- ARGV: "more" | "all": these are the last ones, then the broadcasts

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- What MySQL has of a broadcast goes on top of what was counted since Redis lost it: the total once, and user after user in the order of their ids.
 -- ARGV: broadcast, lease token; to add, after them: the user behind whom these stand ("": they are the first), MySQL's total, "more" | "all": these are
 --       the last ones, then for each user: user, user's name, taps

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- The broadcast is over and MySQL has everything, marked as final: Redis is freed. Refused while anything is missing.
 -- ARGV: broadcast, lease token
 -- Answer: "fenced" | "more" | "settled"

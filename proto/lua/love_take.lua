@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- What MySQL does not have yet: some of the users whose taps have changed, with their taps as they are now, and the oldest ticks.
 -- ARGV: broadcast, users at most, ticks at most
 -- Answer: {total, state, {"<ms>:<total>", …}, {user, name, taps, …}}

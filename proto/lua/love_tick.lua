@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Once a second by whoever holds the broadcast's lease: has the total changed since it was last told? Then it is noted as told, with its time.
 -- ARGV: broadcast, lease token, ticks to keep at most (MySQL may be away for long)
 -- Answer: "fenced" | "gone" | {changed 0|1, total, ms, state}

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- An uploader has put a segment and the playlists that name it: the entry leaves the queue together with the new playlist state.
 -- Refused when the lease has gone to another.
 -- ARGV: id, lease token, entry id in the stream ("": none, only the state), playlist state (JSON), final ("1": playlist closed)

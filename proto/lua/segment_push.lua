@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- A transcoder child hands over a finished segment (its bytes lie on the media Redis already) together with the checkpoint at which
 -- a successor goes on. Refused when the lease has gone to another.
 -- ARGV: id, lease token, entry (JSON, see proto/segment_entry.h), checkpoint (JSON), final ("1": end marker, else "0")

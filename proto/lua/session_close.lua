@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- The connection of a session is gone: live -> suspended. Of a session that has been replaced nothing changes.
 -- ARGV: id, session, reason
 -- Answer: "ok" | "replaced" | "unknown"

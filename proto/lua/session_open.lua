@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- A publisher with a good key is there. A session that sends media is not kicked; one that is silent is replaced.
 -- ARGV: id, ingest (instance), key_hash (none or "": it was allowed in before, its broadcast is being restored)
 -- Answer: {"ok", session, state, version, title, owner_id, owner_name, key_hash, grace_ms, created_at_ms, live_at_ms or "", key_version}

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Media of a session has arrived (called about twice a second, only while media arrives).
 -- ARGV: id, session, key_version (none: is not told of others)
 -- Answer: "ok" | "replaced" (another session has the broadcast) | "ended" | "unknown" (Redis lost it: restore and open again)

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- What is due by Redis' clock: live broadcasts without media become suspended, suspended ones whose grace is over become ended.
 -- Any number of processes may call it, as often as they like; each due broadcast is changed once.
 -- ARGV: most broadcasts to change of each kind

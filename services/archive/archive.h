@@ -13,6 +13,7 @@
 
 struct archive_sweeper;
 struct archiver;
+struct memory_watch;
 struct channel_cache;
 struct exporter;
 struct mover;
@@ -63,6 +64,7 @@ struct archive {
     struct event *drain_poll;
     struct db *db;
     struct mover *movers[REDIS_SHARDS_MAX]; /* one for each chat Redis */
+    struct memory_watch *memory_watch;
     struct archiver *archiver;
     struct archive_sweeper *sweeper;
     struct channel_cache *channels;

@@ -7,6 +7,7 @@
 #include "channel_cache.h"
 #include "channel_http.h"
 #include "exporter.h"
+#include "memory_watch.h"
 
 #include "libcommon/db.h"
 #include "libcommon/http_server.h"
@@ -153,6 +154,7 @@ static int start(struct service *service, void *state)
         return -1;
     for (size_t i = 0; i < archive->redis.count; i++)
         archive->movers[i] = mover_create(archive, i);
+    archive->memory_watch = memory_watch_create(archive);
     archive->archiver = archiver_create(archive);
     archive->sweeper = archive_sweeper_create(archive);
     archive->channels = channel_cache_create(archive);
@@ -231,6 +233,7 @@ static void stop(struct service *service, void *state)
     archive_sweeper_destroy(archive->sweeper);
     channel_cache_destroy(archive->channels);
     exporter_destroy(archive->exporter);
+    memory_watch_destroy(archive->memory_watch);
     if (archive->drain_poll)
         event_free(archive->drain_poll);
 }

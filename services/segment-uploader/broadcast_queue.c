@@ -7,6 +7,7 @@
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "libcommon/metrics.h"
+#include "proto/scripts.h"
 
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
@@ -208,7 +209,7 @@ static void on_group(int code, const struct redisReply *reply, void *context)
     if (!broadcast_operation_ended(broadcast))
         return;
     broadcast->is_reading = false;
-    broadcast->has_group = code == 0 || (code == REDIS_LINK_REFUSED && strncmp(reply->str, "BUSYGROUP", 9) == 0);
+    broadcast->has_group = code == 0;
     if (broadcast->has_group)
         broadcast_pump(broadcast);
 }
@@ -242,8 +243,7 @@ void queue_read(struct broadcast *broadcast)
     broadcast->is_reading = true;
     broadcast_operation_began(broadcast);
     if (!broadcast->has_group) {
-        redis_link_commandf(link, on_group, broadcast, "XGROUP CREATE " KEY_SEGMENTS "%s " SEGMENTS_GROUP " 0 MKSTREAM",
-                            broadcast->id);
+        redis_link_script(link, &script_segments_group, on_group, broadcast, 1, (const char *[]){broadcast->id}, NULL);
         return;
     }
     broadcast->read_again = false;
