@@ -18,7 +18,7 @@
 
 struct watched {
     struct redis_link *redis;
-    char name[16];
+    char name[32];
     struct metric *ratio;
     struct log_limiter limiter;
 };
@@ -64,7 +64,7 @@ static void on_timer(evutil_socket_t fd, short events, void *context)
 static void add(struct memory_watch *watch, struct archive *archive, struct redis_link *redis, const char *name)
 {
     struct watched *watched = &watch->watched[watch->count++];
-    char labels[32];
+    char labels[48];
 
     watched->redis = redis;
     watched->limiter = LOG_LIMITER(60000);
@@ -81,7 +81,7 @@ struct memory_watch *memory_watch_create(struct archive *archive)
 
     add(watch, archive, archive->state, "state");
     for (size_t i = 0; i < archive->redis.count; i++) {
-        char name[16];
+        char name[32];
 
         snprintf(name, sizeof(name), "chat %zu", i);
         if (archive->redis.links[i] != archive->state)
