@@ -3,7 +3,8 @@
 #include <jansson.h>
 #include <string.h>
 
-#define VERSION 1
+#define VERSION  1
+#define FURTHEST (INT64_C(1) << 55) /* µs, frames: no sum of these overflows */
 
 static json_t *encode_plan(const struct output_plan *plan, const uint32_t *continuity)
 {
@@ -92,7 +93,8 @@ int checkpoint_parse(const char *text, size_t len_bytes, struct checkpoint *c)
                     "anchor_us", &anchor, "anchor_wall_ms", &wall, "thumbnail_us", &thumbnail, "plan", &plan) != 0)
         goto out;
     if (version != VERSION || strlen(position) >= sizeof(c->position) || start < 0 || origin < 0 || audio < 0 ||
-        timeline_decode(&c->timeline, timeline) != 0 || parse_plan(plan, &c->plan, c->continuity) != 0)
+        start > FURTHEST || origin > FURTHEST || audio > FURTHEST || timeline_decode(&c->timeline, timeline) != 0 ||
+        parse_plan(plan, &c->plan, c->continuity) != 0)
         goto out;
     memcpy(c->position, position, strlen(position) + 1);
     c->in_session = in_session != 0;

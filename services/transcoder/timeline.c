@@ -27,7 +27,8 @@ enum {
     LEAD_DECAY = 50,
     FIELDS = 25,
 };
-#define FURTHEST_US (INT64_C(1) << 60)
+/* A thousand years: no sum that is ever made of times within this overflows. */
+#define FURTHEST_US (INT64_C(1) << 55)
 #define TEXT_FORMAT "t1"
 
 void timeline_init(struct timeline *timeline, const struct timeline_options *options)
@@ -298,9 +299,10 @@ int timeline_decode(struct timeline *timeline, const char *text)
         if (*at != ' ')
             return -1;
         fields[i] = strtoll(at, &end, 10);
-        /* Within this, no sum of a few of them overflows. */
-        if (end == at || fields[i] < -FURTHEST_US || fields[i] > FURTHEST_US)
+        if (end == at || fields[i] > FURTHEST_US)
             return -1;
+        if (fields[i] < -FURTHEST_US) /* "never", as it was written before */
+            fields[i] = -FURTHEST_US;
         at = end;
     }
     if (*at != '\0')
