@@ -18,8 +18,9 @@
 #define MEDIA_RING_DEPTH_MS 15000
 /* XADD … MAXLEN ~ : the depth, and room for groups that a key frame cut short. */
 #define MEDIA_RING_MAX_GROUPS 220
-/* The whole ring goes this long after the last entry. */
-#define MEDIA_RING_EXPIRE_S 120
+/* The whole ring goes this long after the last entry: later than any part of a segment. A media Redis that is full
+ * (volatile-ttl) drops what expires first: parts that stand in the store, then others, and rings last. */
+#define MEDIA_RING_EXPIRE_S 300
 
 #define MEDIA_RING_SESSION "s"
 #define MEDIA_RING_KEY     "k"

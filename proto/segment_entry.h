@@ -1,9 +1,10 @@
 /* A finished segment on its way from transcoder to segment-uploader: one entry of the stream KEY_SEGMENTS<broadcast>,
  * all renditions of the same stretch of media together, so that they can never come apart.
  *
- * The bytes lie at the named keys on the media Redis and expire after SEGMENT_PART_EXPIRE_S. A segment is a sequence of
- * parts; today there is one (LL-HLS would hand it over in several). The *uploader* gives media sequence numbers and
- * file names.
+ * The bytes lie at the named keys on the media Redis and expire after SEGMENT_PART_EXPIRE_S; once they stand in the
+ * store after SEGMENT_PART_STORED_EXPIRE_S, in which a failover of the state Redis may still take that back. A segment
+ * is a sequence of parts; today there is one (LL-HLS would hand it over in several). The *uploader* gives media
+ * sequence numbers and file names.
  *
  * The end marker is an entry with `final` and nothing else: no segment comes after it, the playlist may be closed. */
 #pragma once
@@ -15,10 +16,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SEGMENT_TARGET_DURATION_S 2
-#define SEGMENT_PART_EXPIRE_S     180
-#define SEGMENT_MAX_RENDITIONS    8
-#define SEGMENT_MAX_PARTS         8
+#define SEGMENT_TARGET_DURATION_S    2
+#define SEGMENT_PART_EXPIRE_S        180
+#define SEGMENT_PART_STORED_EXPIRE_S 30
+#define SEGMENT_MAX_RENDITIONS       8
+#define SEGMENT_MAX_PARTS            8
 
 struct segment_part {
     char key[KEY_MAX];

@@ -263,6 +263,26 @@ static void announce_segment(struct broadcast *broadcast, const struct job *job)
               log_int("number", job->entry.number), log_int("camera_ms", camera_ms));
 }
 
+static void expire_soon(struct redis_link *media, const char *key)
+{
+    char seconds[12];
+
+    snprintf(seconds, sizeof(seconds), "%d", SEGMENT_PART_STORED_EXPIRE_S);
+    redis_link_command(media, NULL, NULL, 4, (const char *[]){"EXPIRE", key, seconds, "LT"}, NULL);
+}
+
+/* What stands in the store leaves the media Redis, so that it holds seconds of a broadcast and not minutes. */
+static void let_parts_go(const struct broadcast *broadcast, const struct segment_entry *entry)
+{
+    struct redis_link *media = broadcast->uploader->media;
+
+    for (int i = 0; i < entry->renditions_count; i++)
+        for (int part = 0; part < entry->renditions[i].parts_count; part++)
+            expire_soon(media, entry->renditions[i].parts[part].key);
+    if (entry->thumbnail_key[0])
+        expire_soon(media, entry->thumbnail_key);
+}
+
 static void finish_segment(struct broadcast *broadcast)
 {
     struct job *job = current_job(broadcast);
@@ -274,8 +294,10 @@ static void finish_segment(struct broadcast *broadcast)
         log_info("playlist.closed", log_str("broadcast", broadcast->id),
                  log_int("segments", broadcast->playlist.next_sequence));
     broadcast->is_new_segment = broadcast->was_closed_now = false;
-    if (job)
+    if (job) {
+        let_parts_go(broadcast, &job->entry);
         queue_remove(broadcast, job);
+    }
     if (broadcast->is_last) {
         log_info("broadcast.finished", log_str("broadcast", broadcast->id));
         spool_remove_broadcast(broadcast->uploader->spool, broadcast->id);

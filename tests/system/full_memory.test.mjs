@@ -1,11 +1,12 @@
-// The state Redis has reached its maxmemory, because MariaDB hangs and the comments wait in it: comments and hearts are refused with when to ask again, the video and
+// A Redis has reached its maxmemory. The state Redis, because MariaDB hangs and the comments wait in it: comments and hearts are refused with when to ask again, the video and
 // everything else goes on, and with MariaDB back `archive` makes room by itself.
+// The media Redis: it drops segments that stand in the store, and viewers see nothing of it.
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { Viewer } from '../lib/chat.mjs';
 import { api, freshStack, newBroadcast, programmeFile, pushFile, run, waitFor, waitForState } from '../lib/fixture.mjs';
 import { onAir } from '../lib/on_air.mjs';
-import { RedisClient } from '../lib/redis_client.mjs';
+import { RedisClient, keys } from '../lib/redis_client.mjs';
 
 const ROOM = 1 << 20; // left in Redis when MariaDB hangs
 const LINE = 'それはもう、とても長い感想です。'.repeat(12);
@@ -77,4 +78,28 @@ test('the state Redis is full: what viewers send is refused, what is on air goes
     assert.equal(await inMysql(), said.length, 'each acknowledged comment once, and no other');
     await monitor.stop();
     assert.deepEqual(await monitor.judge(), []);
+});
+
+test('the media Redis is full: what stands in the store goes first, and nobody sees it', { timeout: 90000 }, async (t) => {
+    const { broadcast, monitor } = await onAir(t, stack, file);
+    await waitFor('its ring is full', () => monitor.newest().segments.at(-1).sequence >= 8, 20000);
+    const media = new RedisClient(stack.ports.media);
+    t.after(() => media.close());
+    const info = async (section, field) => Number(new RegExp(`${field}:(\\d+)`).exec(await media.command('INFO', section))[1]);
+    // Something has to go at once, and from here on what comes in drives something out.
+    assert.equal(await media.command('CONFIG', 'SET', 'maxmemory', Math.round(0.85 * await info('memory', 'used_memory'))), 'OK');
+    const before = await info('stats', 'evicted_keys');
+    const from = monitor.newest().segments.at(-1).sequence;
+    const ring = () => media.command('XLEN', `${keys.KEY_MEDIA_RING}${broadcast.id}`);
+    const depth = await ring();
+    let least = depth; // from it a transcoder that is started again goes on
+    await waitFor('the playlist goes on', async () => { least = Math.min(least, await ring()); return monitor.newest().segments.at(-1).sequence >= from + 8; }, 30000);
+    t.diagnostic(`${await info('stats', 'evicted_keys') - before} keys evicted`);
+    assert.ok(await info('stats', 'evicted_keys') > before, 'it was full');
+    assert.ok(least > depth / 2, `the ring stays: ${depth} entries, at least ${least}`);
+    const lives = await Promise.all((await media.command('KEYS', `${keys.KEY_MEDIA_PART}${broadcast.id}:*`)).map((key) => media.command('TTL', key)));
+    assert.ok(lives.filter((seconds) => seconds > 30).length <= 9, `what is in the store goes half a minute later: ${lives}`);
+    await monitor.stop();
+    assert.deepEqual(await monitor.judge(), []);
+    assert.equal(monitor.newest().segments.filter((segment) => segment.discontinuity).length, 0, 'no seam');
 });
