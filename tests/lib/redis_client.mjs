@@ -8,7 +8,7 @@ const proto = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../
 
 /** The macros of proto's headers by name: keys.KEY_BROADCAST is 'hanabi:broadcast:'. Nothing in the tests spells a key. */
 export const keys = {};
-for (const header of ['keys.h', 'broadcast.h']) {
+for (const header of ['keys.h', 'broadcast.h', 'media_ring.h']) {
     for (const [, name, text, number] of fs.readFileSync(path.join(proto, header), 'utf8').matchAll(/^#define +([A-Z_]+) +(?:"([^"]*)"|([0-9]+))/gm)) {
         keys[name] = text ?? number;
     }
